@@ -1,0 +1,3 @@
+//! Branchline: a MySQL-wire-protocol proxy in front of a private Dolt SQL server.
+//!
+//! The modules are listed in the order in which a connection meets them.

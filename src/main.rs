@@ -1,0 +1,3 @@
+//! The `branchline` binary.
+
+fn main() {}
