@@ -1,0 +1,3 @@
+//! One connection: accept → greet → identify → authenticate → route → serve until quit.
+
+pub mod identity;
