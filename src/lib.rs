@@ -4,4 +4,5 @@
 
 pub mod session;
 pub mod clients;
+pub mod dolt;
 pub mod config;
