@@ -3,5 +3,6 @@
 //! The modules are listed in the order in which a connection meets them.
 
 pub mod session;
+pub mod accounts;
 pub mod clients;
 pub mod config;
