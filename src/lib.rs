@@ -4,5 +4,7 @@
 
 pub mod wire;
 pub mod session;
+pub mod accounts;
 pub mod clients;
+pub mod dolt;
 pub mod config;

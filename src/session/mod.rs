@@ -1,3 +1,5 @@
 //! One connection: accept → greet → identify → authenticate → route → serve until quit.
 
 pub mod identity;
+pub mod peer;
+pub mod route;

@@ -1,0 +1,61 @@
+//! Owns the reasons why Dolt could not be started, each with what to do about it.
+
+use std::path::PathBuf;
+
+/// Why Dolt could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another Branchline serves this data directory.
+    #[error(
+        "another Branchline{} already serves {}; stop it with `branchline stop`, or serve another --data-dir",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .data_dir.display()
+    )]
+    Locked {
+        /// The owner's pid, if it could be read.
+        pid: Option<u32>,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// A Dolt that is not ours serves this data directory.
+    #[error(
+        "a Dolt server that Branchline did not start{} holds {}; stop it first, or put Branchline in front of it with \
+         --dolt-address", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .data_dir.display()
+    )]
+    ForeignDolt {
+        /// Its pid, if it could be told.
+        pid: Option<u32>,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// No usable Dolt binary.
+    #[error("{0}")]
+    Binary(String),
+    /// A directory or file of ours is not usable: which, why, and what to do.
+    #[error("{what} {}: {problem}; {remedy}", .path.display())]
+    Path {
+        /// `data directory`, `state directory`, …
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Dolt ended, or did not answer, before it was ready.
+    #[error("Dolt did not start: {reason}")]
+    Failed {
+        /// What happened, with the end of Dolt's own output.
+        reason: String,
+    },
+}
+
+impl StartError {
+    /// The process's exit code by the contract: 4 already running, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Locked { .. } | Self::ForeignDolt { .. } => 4,
+            _ => 1,
+        }
+    }
+}
