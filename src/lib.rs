@@ -2,9 +2,11 @@
 //!
 //! The modules are listed in the order in which a connection meets them.
 
+pub mod net;
 pub mod wire;
 pub mod session;
 pub mod accounts;
 pub mod clients;
+pub mod pool;
 pub mod dolt;
 pub mod config;

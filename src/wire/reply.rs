@@ -215,7 +215,7 @@ impl ReplyTracker {
             let Some(header) = self.take_header(&bytes[at..], &mut at) else {
                 return Ok((at, Progress::More));
             };
-            self.start_frame(header);
+            self.start_frame(header)?;
             if self.left == 0 {
                 self.end_of_frame()?;
             }
@@ -226,7 +226,7 @@ impl ReplyTracker {
 
     /// Whole rows go by without further ado: this loop is what a large result costs.
     fn skip_rows(&mut self, bytes: &[u8]) -> usize {
-        if self.phase != Phase::Rows || self.header_len > 0 || self.continues {
+        if self.phase != Phase::Rows || self.header_len > 0 || self.continues || self.packets == 0 {
             return 0;
         }
         let mut at = 0;
@@ -260,7 +260,11 @@ impl ReplyTracker {
         Header::read(&self.header)
     }
 
-    fn start_frame(&mut self, header: Header) {
+    fn start_frame(&mut self, header: Header) -> Result<(), BadFrame> {
+        // A reply begins with 1. Anything else is the rest of an earlier one.
+        if self.packets == 0 && header.seq != 1 {
+            return Err(BadFrame::SequenceGap { want: 1, got: header.seq });
+        }
         self.seq = header.seq;
         self.packets += 1;
         self.left = header.len;
@@ -270,6 +274,7 @@ impl ReplyTracker {
             self.kept.clear();
             self.keeping = true;
         }
+        Ok(())
     }
 
     fn take_payload(&mut self, bytes: &[u8]) -> usize {

@@ -1,0 +1,126 @@
+//! One connection to Dolt, logged in.
+
+use std::io;
+
+use crate::net::{Inbox, Stream};
+use crate::wire::BadFrame;
+use crate::wire::command::Command;
+use crate::wire::frame;
+use crate::wire::reply::{Expect, Outcome, Progress, ReplyTracker};
+use crate::wire::response::{ErrInfo, OkInfo};
+use crate::wire::rows::read_text_rows;
+
+/// Answers to our own questions are short; a longer one is a mistake of ours.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// One connection to Dolt, logged in. Dropping it closes it without COM_QUIT.
+#[derive(Debug)]
+pub struct Backend {
+    /// The socket.
+    pub stream: Stream,
+    /// What came from Dolt and was not relayed yet.
+    pub inbox: Inbox,
+    /// Dolt's connection id, for `KILL`.
+    pub id: u32,
+    /// Whether result sets end in OK instead of EOF.
+    pub deprecate_eof: bool,
+    /// Which run of Dolt it belongs to.
+    pub generation: u64,
+}
+
+/// The answer to a question of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// No result set.
+    Ok(OkInfo),
+    /// A result set; NULL is `None`.
+    Rows(Vec<Vec<Option<String>>>),
+    /// Dolt refused it.
+    Err(ErrInfo),
+}
+
+/// A backend can't be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The connection failed or was closed.
+    #[error("lost connection to Dolt: {0}")]
+    Lost(#[from] io::Error),
+    /// Dolt sent what is not the protocol.
+    #[error("Dolt's reply is malformed: {0}")]
+    Protocol(#[from] BadFrame),
+}
+
+impl Backend {
+    /// Asks several questions at once and waits for all answers, in order. Not cancel-safe: a
+    /// cancelled question leaves the connection in the middle of a reply, so drop it then.
+    pub async fn ask(&mut self, questions: &[&str]) -> Result<Vec<Answer>, BackendError> {
+        let mut out = Vec::new();
+        for question in questions {
+            let mut payload = vec![Command::Query.byte()];
+            payload.extend_from_slice(question.as_bytes());
+            frame::write_packet(&mut out, 0, &payload);
+        }
+        self.stream.send(&out).await?;
+        let mut answers = Vec::with_capacity(questions.len());
+        for _ in questions {
+            answers.push(self.answer().await?);
+        }
+        Ok(answers)
+    }
+
+    /// Reads the reply to a COM_QUERY that was sent already.
+    pub async fn answer(&mut self) -> Result<Answer, BackendError> {
+        let mut tracker = ReplyTracker::new(Expect::Results, self.deprecate_eof);
+        let mut seen = 0;
+        loop {
+            let (taken, progress) = tracker.feed(&self.inbox.bytes()[seen..])?;
+            seen += taken;
+            match progress {
+                Progress::Done => break,
+                Progress::LocalInfile => return Err(BadFrame::Malformed { what: "answer" }.into()),
+                Progress::More if seen > ANSWER_BYTES_MAX => {
+                    let phase = "answer to a question of Branchline's own";
+                    return Err(BadFrame::TooLong { bytes: seen, bytes_max: ANSWER_BYTES_MAX, phase }.into());
+                }
+                Progress::More => self.fill().await?,
+            }
+        }
+        let reply = &self.inbox.bytes()[..seen];
+        let answer = match tracker.outcome() {
+            Some(Outcome::Err(err)) => Answer::Err(err.clone()),
+            Some(Outcome::Ok(info)) => match read_text_rows(reply, self.deprecate_eof) {
+                Some(rows) => Answer::Rows(rows),
+                None => Answer::Ok(*info),
+            },
+            None => return Err(BadFrame::Malformed { what: "answer" }.into()),
+        };
+        self.inbox.consume(seen);
+        Ok(answer)
+    }
+
+    /// Reads once; a closed connection is an error here.
+    pub async fn fill(&mut self) -> Result<(), BackendError> {
+        if self.inbox.fill(&mut self.stream).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Dolt closed the connection").into());
+        }
+        Ok(())
+    }
+
+    /// Says COM_QUIT and closes.
+    pub async fn quit(mut self) {
+        let mut out = Vec::new();
+        frame::write_packet(&mut out, 0, &[Command::Quit.byte()]);
+        // Best effort: a Dolt that is gone needs no farewell.
+        let _ = self.stream.send(&out).await;
+    }
+}
+
+impl Answer {
+    /// The first row, for questions that have one.
+    pub fn row(&self) -> Option<&[Option<String>]> {
+        match self {
+            Self::Rows(rows) => rows.first().map(Vec::as_slice),
+            _ => None,
+        }
+    }
+}
