@@ -4,5 +4,6 @@
 
 pub mod wire;
 pub mod session;
+pub mod statement;
 pub mod clients;
 pub mod config;
