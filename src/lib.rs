@@ -7,6 +7,8 @@ pub mod wire;
 pub mod session;
 pub mod accounts;
 pub mod clients;
+pub mod statement;
 pub mod pool;
+pub mod branch;
 pub mod dolt;
 pub mod config;

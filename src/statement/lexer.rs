@@ -1,0 +1,1 @@
+//! MySQL text as tokens.

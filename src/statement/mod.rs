@@ -1,0 +1,6 @@
+//! One statement: classify → transaction state → admit → backend → relay → after.
+//! Owns what a command's text means for the session and its backend. The text itself is relayed as it is.
+//! Always: what is not proven harmless counts as a write.
+
+pub mod lexer;
+pub mod classify;
