@@ -5,8 +5,8 @@ use std::io;
 use crate::net::{Inbox, Stream};
 use crate::wire::BadFrame;
 use crate::wire::command::Command;
-use crate::wire::frame;
-use crate::wire::reply::{Expect, Outcome, Progress, ReplyTracker};
+use crate::wire::frame::{self, Header};
+use crate::wire::reply::{Expect, Outcome, PrepareInfo, Progress, ReplyTracker};
 use crate::wire::response::{ErrInfo, OkInfo};
 use crate::wire::rows::read_text_rows;
 
@@ -96,6 +96,84 @@ impl Backend {
         };
         self.inbox.consume(seen);
         Ok(answer)
+    }
+
+    /// COM_SET_OPTION: 0 turns multi-statements on, 1 off.
+    pub async fn set_option(&mut self, option: u16) -> Result<(), BackendError> {
+        let [low, high] = option.to_le_bytes();
+        self.send_payload(&[Command::SetOption.byte(), low, high]).await?;
+        self.one_reply(Expect::One).await?;
+        Ok(())
+    }
+
+    /// Prepares a statement again that the client prepared on another backend.
+    pub async fn prepare(&mut self, text: &[u8]) -> Result<Result<PrepareInfo, ErrInfo>, BackendError> {
+        let mut payload = vec![Command::StmtPrepare.byte()];
+        payload.extend_from_slice(text);
+        self.send_payload(&payload).await?;
+        let tracker = self.one_reply(Expect::Prepare).await?;
+        match (tracker.prepared(), tracker.outcome()) {
+            (Some(info), _) => Ok(Ok(info)),
+            (None, Some(Outcome::Err(err))) => Ok(Err(err.clone())),
+            (None, _) => Err(BadFrame::Malformed { what: "prepare reply" }.into()),
+        }
+    }
+
+    /// What makes a statement of one backend different from the same id on another.
+    pub fn identity(&self) -> (u64, u32) {
+        (self.generation, self.id)
+    }
+
+    async fn send_payload(&mut self, payload: &[u8]) -> Result<(), BackendError> {
+        let mut out = Vec::new();
+        frame::write_packet(&mut out, 0, payload);
+        Ok(self.stream.send(&out).await?)
+    }
+
+    /// Reads a reply to its end and forgets its bytes.
+    async fn one_reply(&mut self, expect: Expect) -> Result<ReplyTracker, BackendError> {
+        let mut tracker = ReplyTracker::new(expect, self.deprecate_eof);
+        loop {
+            let (taken, progress) = tracker.feed(self.inbox.bytes())?;
+            self.inbox.consume(taken);
+            match progress {
+                Progress::Done => return Ok(tracker),
+                Progress::LocalInfile => return Err(BadFrame::Malformed { what: "reply" }.into()),
+                Progress::More => self.fill().await?,
+            }
+        }
+    }
+
+    /// After an ERR in the middle of several statements Dolt goes on with the next one (facts-dolt.md),
+    /// which no client expects: reads and forgets what follows, up to the answer to a command that Dolt
+    /// does not know, sent as a fence. Returns how many results were thrown away.
+    pub async fn discard_after_error(&mut self) -> Result<u32, BackendError> {
+        const FENCE: u8 = 0x09;
+        self.send_payload(&[FENCE]).await?;
+        let mut discarded = 0;
+        loop {
+            let header = loop {
+                match Header::read(self.inbox.bytes()) {
+                    Some(header) => break header,
+                    None => self.fill().await?,
+                }
+            };
+            let mut tracker = ReplyTracker::resumed(Expect::Results, self.deprecate_eof);
+            loop {
+                let (taken, progress) = tracker.feed(self.inbox.bytes())?;
+                self.inbox.consume(taken);
+                match progress {
+                    Progress::Done => break,
+                    Progress::LocalInfile => return Err(BadFrame::Malformed { what: "reply" }.into()),
+                    Progress::More => self.fill().await?,
+                }
+            }
+            // 1047, and numbered from 1 again: no statement ends so.
+            if header.seq == 1 && matches!(tracker.outcome(), Some(Outcome::Err(err)) if err.code == 1047) {
+                return Ok(discarded);
+            }
+            discarded += tracker.results();
+        }
     }
 
     /// Reads once; a closed connection is an error here.

@@ -4,3 +4,4 @@
 
 pub mod lexer;
 pub mod classify;
+pub mod relay;

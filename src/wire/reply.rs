@@ -98,6 +98,7 @@ pub struct ReplyTracker {
     phase: Phase,
     deprecate_eof: bool,
     reset: bool,
+    resumed: bool,
     header: [u8; HEADER_BYTES],
     header_len: usize,
     /// Payload bytes of the current frame still to come.
@@ -130,6 +131,7 @@ impl ReplyTracker {
             },
             deprecate_eof,
             reset: expect == Expect::Reset,
+            resumed: false,
             header: [0; HEADER_BYTES],
             header_len: 0,
             left: 0,
@@ -145,6 +147,11 @@ impl ReplyTracker {
             warnings: false,
             prepared: None,
         }
+    }
+
+    /// The next result of a reply of which earlier results came: its packets are numbered on from there.
+    pub fn resumed(expect: Expect, deprecate_eof: bool) -> Self {
+        Self { resumed: true, ..Self::new(expect, deprecate_eof) }
     }
 
     /// Whether the last byte fed ended a packet, so that an ERR of ours may follow.
@@ -262,7 +269,7 @@ impl ReplyTracker {
 
     fn start_frame(&mut self, header: Header) -> Result<(), BadFrame> {
         // A reply begins with 1. Anything else is the rest of an earlier one.
-        if self.packets == 0 && header.seq != 1 {
+        if self.packets == 0 && header.seq != 1 && !self.resumed {
             return Err(BadFrame::SequenceGap { want: 1, got: header.seq });
         }
         self.seq = header.seq;

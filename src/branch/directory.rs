@@ -1,0 +1,178 @@
+//! Owns the list of databases and their branches, as fresh as each question needs it.
+//! Does not decide anything by it. Always: a listing that is handed out was true at some moment after
+//! it was asked for: with a private Dolt the journals' signatures tell when it is stale
+//! (facts-dolt.md: every change of a ref changes size or mtime of the journal), else it is read anew.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+
+use crate::dolt::{Control, ControlError};
+
+/// A journal is a file of 32 `v` in the database's noms directory.
+const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
+
+/// Databases by lower-case name.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Listing {
+    databases: BTreeMap<String, Database>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Database {
+    name: String,
+    /// Branches as Dolt spells them, by lower-case name.
+    branches: BTreeMap<String, String>,
+}
+
+impl Listing {
+    /// Names of all databases.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        self.databases.values().map(|database| database.name.as_str())
+    }
+
+    /// The database's name as Dolt spells it.
+    pub fn database(&self, name: &str) -> Option<&str> {
+        self.databases.get(&name.to_lowercase()).map(|database| database.name.as_str())
+    }
+
+    /// The branch as Dolt spells it.
+    pub fn branch(&self, database: &str, branch: &str) -> Option<&str> {
+        let database = self.databases.get(&database.to_lowercase())?;
+        database.branches.get(&branch.to_lowercase()).map(String::as_str)
+    }
+
+    /// Adds a branch; for tests and for what was just created.
+    pub fn insert(&mut self, database: &str, branch: &str) {
+        let entry = self.databases.entry(database.to_lowercase()).or_default();
+        entry.name = database.to_owned();
+        entry.branches.insert(branch.to_lowercase(), branch.to_owned());
+    }
+}
+
+/// The list of databases and their branches.
+#[derive(Debug)]
+pub struct Branches {
+    control: Control,
+    /// Where the journals are, if they are ours to look at.
+    data_dir: Option<PathBuf>,
+    cached: Mutex<Option<(Signature, Arc<Listing>)>>,
+}
+
+/// Inode, size and mtime of every database's journal.
+type Signature = Vec<(PathBuf, u64, u64, SystemTime)>;
+
+impl Branches {
+    /// Reads through `control`; `data_dir` if Dolt is ours.
+    pub fn new(control: Control, data_dir: Option<PathBuf>) -> Self {
+        Self { control, data_dir, cached: Mutex::new(None) }
+    }
+
+    /// All databases and branches. One reads while others wait for it.
+    pub async fn listing(&self) -> Result<Arc<Listing>, ControlError> {
+        let mut cached = self.cached.lock().await;
+        let before = self.signature().await;
+        if let (Some(now), Some((then, listing))) = (&before, &*cached)
+            && now == then
+        {
+            return Ok(Arc::clone(listing));
+        }
+        let listing = Arc::new(self.read().await?);
+        // What changed while it was read is read again by the next one who asks.
+        *cached = match (before, self.signature().await) {
+            (Some(before), Some(after)) if before == after => Some((after, Arc::clone(&listing))),
+            _ => None,
+        };
+        Ok(listing)
+    }
+
+    async fn signature(&self) -> Option<Signature> {
+        let data_dir = self.data_dir.clone()?;
+        tokio::task::spawn_blocking(move || journals(&data_dir).ok()).await.ok()?
+    }
+
+    async fn read(&self) -> Result<Listing, ControlError> {
+        let rows = self.control.rows("SHOW DATABASES", Vec::new()).await?;
+        let names: Vec<String> = rows
+            .into_iter()
+            .filter_map(|row| mysql_async::from_row_opt::<String>(row).ok())
+            .filter(|name| {
+                !matches!(name.to_lowercase().as_str(), "information_schema" | "mysql" | "dolt_cluster")
+            })
+            // Sessions that named a revision make Dolt list `db/branch` too.
+            .filter(|name| !name.contains(['/', '@']))
+            .collect();
+        if names.is_empty() {
+            return Ok(Listing::default());
+        }
+        let questions: Vec<String> = names
+            .iter()
+            .map(|name| {
+                let (literal, quoted) = (sql_literal(name), sql_identifier(name));
+                format!("SELECT {literal} AS db, name FROM {quoted}.dolt_branches")
+            })
+            .collect();
+        let rows = self.control.rows(&questions.join(" UNION ALL "), Vec::new()).await?;
+        let mut listing = Listing::default();
+        for row in rows {
+            if let Ok((database, branch)) = mysql_async::from_row_opt::<(String, String)>(row) {
+                listing.insert(&database, &branch);
+            }
+        }
+        Ok(listing)
+    }
+}
+
+fn journals(data_dir: &Path) -> std::io::Result<Signature> {
+    use std::os::unix::fs::MetadataExt;
+    let mut signature = Signature::new();
+    for entry in std::fs::read_dir(data_dir)? {
+        let path = entry?.path();
+        let noms = path.join(".dolt/noms");
+        if !noms.is_dir() {
+            continue;
+        }
+        // A database whose journal is not there (in the middle of a GC) has a signature never seen again.
+        let (inode, size, mtime) = match std::fs::metadata(noms.join(JOURNAL)) {
+            Ok(meta) => (meta.ino(), meta.size(), meta.modified()?),
+            Err(_) => (0, 0, SystemTime::now()),
+        };
+        signature.push((path, inode, size, mtime));
+    }
+    signature.sort();
+    Ok(signature)
+}
+
+/// A string literal for Dolt.
+pub fn sql_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// A quoted identifier for Dolt.
+pub fn sql_identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_given_as_dolt_spells_them() {
+        let mut listing = Listing::default();
+        listing.insert("Gastown", "Polecat-Nux");
+        assert_eq!(listing.database("gasTOWN"), Some("Gastown"));
+        assert_eq!(listing.branch("gastown", "polecat-nux"), Some("Polecat-Nux"));
+        assert_eq!(listing.branch("gastown", "polecat"), None);
+        assert_eq!(listing.branch("other", "polecat-nux"), None);
+    }
+
+    #[test]
+    fn quotes_do_not_end_a_literal() {
+        assert_eq!(sql_literal(r"a'b\"), r"'a''b\\'");
+        assert_eq!(sql_identifier("a`b"), "`a``b`");
+    }
+}

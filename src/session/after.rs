@@ -1,0 +1,182 @@
+//! What a command that came back has changed in the session.
+
+use std::sync::Arc;
+
+use super::backend::Trouble;
+use super::command::Plan;
+use super::ending::Ending;
+use super::prepared::{BackendStatement, Prepared};
+use super::routed::Session;
+use crate::statement::classify::{Kind, Pins, Scope, Summary};
+use crate::wire::command::Command;
+use crate::wire::reply::{Outcome, ReplyTracker};
+
+impl Session {
+    /// Whether Dolt's leftover transaction must be rolled back before this command. It may hold a write
+    /// that the client was told has failed, so that a BEGIN or COMMIT must not find it; but what the
+    /// statement before has left can be asked for only as long as it is there.
+    pub fn clears_residue(&self, plan: &Plan, command: Command) -> bool {
+        if !self.state.residue || !self.state.autocommit {
+            return false;
+        }
+        match (command, &plan.runs) {
+            (Command::Query | Command::StmtExecute, Some(runs)) => !matches!(
+                runs.statements.first(),
+                Some(Kind::Begin | Kind::Commit | Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. })
+                    | None
+            ),
+            // A cursor is open on it.
+            (Command::StmtFetch, _) => false,
+            (Command::FieldList, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Takes what the reply says into the session's state.
+    pub async fn after(
+        &mut self,
+        command: Command,
+        plan: Plan,
+        tracker: &ReplyTracker,
+        begin: Option<Vec<u8>>,
+        text: Option<Arc<[u8]>>,
+    ) -> Result<(), Ending> {
+        let ok = match tracker.outcome() {
+            Some(Outcome::Ok(info)) => Some(*info),
+            _ => None,
+        };
+        match command {
+            Command::Query | Command::StmtExecute => {
+                let before = (self.state.database.clone(), self.state.in_transaction());
+                if let Some(info) = &ok {
+                    self.state.saw_status(info);
+                }
+                if let Some(runs) = &plan.runs {
+                    self.after_statements(runs, tracker, begin);
+                    if must_ask_where(runs, tracker) {
+                        self.ask_where_or_lose().await;
+                    }
+                }
+                if before != (self.state.database.clone(), self.state.in_transaction()) {
+                    self.show();
+                }
+                if let (Some(kill), Some(_)) = (plan.kill, ok)
+                    && let Some(client) = kill.ends
+                {
+                    client.cancel.cancel();
+                }
+            }
+            Command::InitDb if ok.is_some() => {
+                self.state.database = plan.database;
+                self.show();
+            }
+            Command::StmtPrepare => {
+                self.after_prepare(plan, tracker, text);
+                self.state.residue |= tracker.had_err() && self.state.autocommit;
+            }
+            Command::SetOption if ok.is_some() => self.state.multi_statements = self.option_sent.take(),
+            Command::ResetConnection => return self.after_reset(tracker).await,
+            Command::FieldList => self.state.residue |= self.state.autocommit,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker, begin: Option<Vec<u8>>) {
+        let failed = tracker.had_err();
+        // Dolt goes on after an error in the middle, so that any of several may have happened.
+        let all_failed = failed && runs.statements.len() <= 1 && runs.whole;
+        if !all_failed {
+            for kind in &runs.statements {
+                self.state.did(kind);
+            }
+            self.state.pins.insert(runs.pins);
+            if failed && runs.statements.iter().any(|kind| matches!(kind, Kind::Set { .. })) {
+                self.state.pins.insert(Pins::UNKNOWN_SET);
+            }
+        }
+        if begin.is_some() && !failed {
+            self.state.begin_text = begin;
+            self.state.transaction_statements = 0;
+        } else if self.state.in_transaction() || !self.state.autocommit {
+            let touches = |kind: &Kind| matches!(kind, Kind::Read | Kind::Write | Kind::Call { .. });
+            let ended = matches!(runs.statements.last(), Some(Kind::Commit | Kind::Rollback)) && !failed;
+            if !ended && runs.statements.iter().any(touches) {
+                self.state.transaction_statements += 1;
+            }
+        }
+        if let Some(Outcome::Err(err)) = tracker.outcome()
+            && err.code == 1213
+        {
+            self.state.ended_transaction();
+        }
+        let shows_warnings = runs.statements.iter().any(|kind| *kind == Kind::Diagnostics);
+        if self.state.autocommit && !self.state.in_transaction() && (failed || shows_warnings) {
+            self.state.residue = true;
+        } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
+            && !failed
+        {
+            self.state.residue = false;
+        }
+    }
+
+    fn after_prepare(&mut self, plan: Plan, tracker: &ReplyTracker, text: Option<Arc<[u8]>>) {
+        let (Some(info), Some(id), Some(summary)) = (tracker.prepared(), plan.statement, plan.prepares)
+        else {
+            return;
+        };
+        let Some(backend) = &self.backend else { return };
+        let backend = Some(BackendStatement { connection: backend.identity(), id: info.id });
+        let prepared =
+            Prepared { text, summary, params: info.params, types: Vec::new(), long_data: false, backend };
+        self.prepared.insert(id, prepared);
+    }
+
+    async fn after_reset(&mut self, tracker: &ReplyTracker) -> Result<(), Ending> {
+        self.prepared.clear();
+        self.heads.reset();
+        self.state.reset(true);
+        if tracker.had_err() {
+            // Dolt follows it with an OK that no client expects: a new connection is as good as reset.
+            self.backend = None;
+        } else {
+            // Dolt drops checkouts: the route is applied again.
+            let assigned = self.context.assigned.all();
+            if self.routed
+                && self.heads.all().next().is_some()
+                && let Ok(listing) = self.context.branches.listing().await
+            {
+                self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+            }
+            if let Err(trouble) = self.set_heads().await {
+                self.lost = Some(trouble);
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    async fn ask_where_or_lose(&mut self) {
+        if let Err(error) = self.ask_where().await {
+            self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
+        }
+        self.show();
+    }
+}
+
+/// Whether the statements may have changed the database or a branch in a way that their text doesn't say.
+fn must_ask_where(runs: &Summary, tracker: &ReplyTracker) -> bool {
+    let moves = |kind: &Kind| match kind {
+        Kind::Call { procedure, .. } => procedure == "dolt_checkout" || !procedure.starts_with("dolt_"),
+        Kind::Set { assignments } => assignments
+            .iter()
+            .any(|assignment| assignment.scope == Scope::Session && assignment.name.ends_with("_head_ref")),
+        Kind::Use { .. } => runs.statements.len() > 1,
+        _ => false,
+    };
+    if !runs.whole && runs.statements.len() > 1 {
+        return true;
+    }
+    let one_failed = tracker.had_err() && runs.statements.len() == 1;
+    !one_failed && runs.statements.iter().any(moves)
+}

@@ -1,0 +1,197 @@
+//! The session's connection to Dolt: opening one that looks as the tracked state says.
+//! Always: a backend that is handed to a command has the right account, the right branch in every
+//! database that was decided, and all tracked settings; else there is none.
+
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::heads::Place;
+use super::route::Requested;
+use super::routed::Session;
+use crate::branch::{sql_identifier, sql_literal};
+use crate::dolt::State;
+use crate::pool::{Answer, BackendError, BackendLogin, ConnectError, Lease, LeaseError};
+use crate::wire::command::Command;
+use crate::wire::frame::write_packet;
+use crate::wire::response::ErrInfo;
+
+/// How long a session waits for a Dolt that is coming back. Below the 10 s after which `bd` gives up.
+pub const DOLT_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a command is not run.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The client is told; the session goes on.
+    Tell(ErrInfo),
+    /// The client is told; the session can't go on.
+    TellAndEnd(ErrInfo),
+}
+
+impl Session {
+    /// Opens a backend if there is none.
+    pub async fn ensure_backend(&mut self) -> Result<(), Trouble> {
+        if self.backend.is_some() {
+            return Ok(());
+        }
+        let login = BackendLogin { database: self.state.database.clone(), ..self.login.clone() };
+        let mut lease = self.lease(&login).await?;
+        self.dress(&mut lease).await?;
+        self.backend = Some(lease);
+        let id = self.backend.as_ref().map(|backend| backend.id);
+        self.entry().update(|view| view.backend_id = id);
+        Ok(())
+    }
+
+    async fn lease(&self, login: &BackendLogin) -> Result<Lease, Trouble> {
+        wait_for_dolt(&self.context.dolt).await;
+        match self.context.pool.lease(login).await {
+            Ok(lease) => Ok(lease),
+            Err(LeaseError::Connect(ConnectError::Refused(err))) => Err(Trouble::Tell(err)),
+            Err(error) => {
+                debug!(%error, "no backend");
+                Err(Trouble::Tell(ErrInfo::new(1105, "HY000", error.to_string())))
+            }
+        }
+    }
+
+    /// Sets everything tracked on a new backend, and checks that it is who and where it should be.
+    async fn dress(&mut self, lease: &mut Lease) -> Result<(), Trouble> {
+        let mut questions: Vec<String> = self.state.settings().map(str::to_owned).collect();
+        questions.extend(set_heads_sql(&self.heads.to_set()));
+        questions.push("SELECT CURRENT_USER(), @@autocommit, ACTIVE_BRANCH()".to_owned());
+        let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
+        let answers = lease.ask(&texts).await.map_err(failed)?;
+        for (question, answer) in questions.iter().zip(&answers) {
+            if let Answer::Err(err) = answer {
+                return Err(Trouble::Tell(ErrInfo::new(
+                    err.code,
+                    &err.sqlstate,
+                    format!("Branchline could not set up the session on Dolt: {question}: {}", err.message),
+                )));
+            }
+        }
+        let Some([Some(current_user), Some(autocommit), branch]) = answers.last().and_then(Answer::row)
+        else {
+            let text = "Dolt did not say who and where the session is";
+            return Err(Trouble::Tell(ErrInfo::new(1105, "HY000", text)));
+        };
+        self.verified.check_current_user(current_user).map_err(|denied| {
+            Trouble::TellAndEnd(ErrInfo::new(denied.code(), denied.sql_state(), denied.to_string()))
+        })?;
+        self.check_branch(branch.as_deref())?;
+        self.state.autocommit = autocommit == "1";
+        if let Some(on) = self.state.multi_statements {
+            lease.set_option(u16::from(!on)).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Promise 3: a connection is never on the wrong branch.
+    fn check_branch(&self, active: Option<&str>) -> Result<(), Trouble> {
+        let asked =
+            self.state.database.as_deref().map(Requested::parse).filter(|asked| asked.branch.is_none());
+        let Some(head) = asked.and_then(|asked| self.heads.get(&asked.database).cloned()) else {
+            return Ok(());
+        };
+        match &head.place {
+            Place::Routed(want) | Place::Chosen(want)
+                if active.is_none_or(|is| !is.eq_ignore_ascii_case(want)) =>
+            {
+                let text = format!(
+                    "Branchline could not put this session on branch {want} of {} ({}): Dolt says it is on {}",
+                    head.database,
+                    head.reason,
+                    active.unwrap_or("no branch"),
+                );
+                Err(Trouble::TellAndEnd(ErrInfo::new(1049, "HY000", text)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets all decided heads on the backend in use.
+    pub async fn set_heads(&mut self) -> Result<(), Trouble> {
+        let sql = set_heads_sql(&self.heads.to_set());
+        let texts: Vec<&str> = sql.iter().map(String::as_str).collect();
+        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
+        let answers = backend.ask(&texts).await.map_err(failed);
+        match answers.map(|answers| {
+            answers.into_iter().find_map(|answer| match answer {
+                Answer::Err(err) => Some(err),
+                _ => None,
+            })
+        }) {
+            Ok(None) => Ok(()),
+            Ok(Some(err)) => {
+                self.backend = None;
+                Err(Trouble::Tell(err))
+            }
+            Err(trouble) => {
+                self.backend = None;
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Asks where the session is, after a statement that may have moved it.
+    pub async fn ask_where(&mut self) -> Result<(), BackendError> {
+        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
+        let answers = backend.ask(&["SELECT DATABASE(), ACTIVE_BRANCH()"]).await?;
+        if let Some([database, branch]) = answers.first().and_then(Answer::row) {
+            self.state.database.clone_from(database);
+            let asked = database.as_deref().map(Requested::parse);
+            if let (Some(Requested { database, branch: None }), Some(branch)) = (asked, branch) {
+                let known = self.heads.get(&database).map(|head| &head.place);
+                let is_new = match known {
+                    Some(Place::Routed(known) | Place::Chosen(known)) => known != branch,
+                    _ => true,
+                };
+                if is_new {
+                    self.heads.chose(&database, branch);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits a little for a Dolt that went away just now: its restart is a pause, not an error.
+pub async fn wait_for_dolt(dolt: &crate::dolt::Dolt) {
+    let mut watch = dolt.watch();
+    let ready = watch.wait_for(|state| match state {
+        State::Ready(_) | State::Stopping => true,
+        State::Starting { since } | State::Down { since, .. } => {
+            since.elapsed().is_ok_and(|elapsed| elapsed > DOLT_WAIT)
+        }
+    });
+    let _ = tokio::time::timeout(DOLT_WAIT, ready).await;
+}
+
+/// `SET` of a database's head reference takes nothing but a branch. CALL DOLT_CHECKOUT would take the
+/// name of a table too, and throw away its uncommitted rows.
+fn set_heads_sql(heads: &[(String, String)]) -> Vec<String> {
+    heads
+        .iter()
+        .map(|(database, branch)| {
+            format!("SET {} = {}", sql_identifier(&format!("{database}_head_ref")), sql_literal(branch))
+        })
+        .collect()
+}
+
+fn failed(error: BackendError) -> Trouble {
+    Trouble::Tell(ErrInfo::new(
+        1105,
+        "HY000",
+        format!("Branchline could not set up the session on Dolt: {error}"),
+    ))
+}
+
+/// A `ROLLBACK` to go before a command.
+pub fn rollback_packet() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut payload = vec![Command::Query.byte()];
+    payload.extend_from_slice(b"ROLLBACK");
+    write_packet(&mut out, 0, &payload);
+    out
+}

@@ -1,0 +1,503 @@
+//! One command: what must be so before it may run, then there and back.
+
+use std::sync::Arc;
+
+use super::backend::{Trouble, rollback_packet};
+use super::client_socket::Incoming;
+use super::ending::Ending;
+use super::heads::Place;
+use super::kill::Kill;
+use super::loss::During;
+use super::prepared::{self, BackendStatement, Execute, Prepared};
+use super::routed::Session;
+use crate::statement::classify::{Kind, Summary, mentions_database, summarize};
+use crate::statement::relay::{Stopped, relay_reply, send_command};
+use crate::wire::command::Command;
+use crate::wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX, write_packet};
+use crate::wire::reply::{Expect, ReplyTracker};
+use crate::wire::response::ErrInfo;
+
+/// What is known of a command before it runs.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What it will do, for COM_QUERY and COM_STMT_EXECUTE.
+    pub runs: Option<Arc<Summary>>,
+    /// What it would do if executed, for COM_STMT_PREPARE.
+    pub prepares: Option<Arc<Summary>>,
+    /// Our id of the statement that is prepared, executed, reset or fetched from.
+    pub statement: Option<u32>,
+    /// Database of COM_INIT_DB.
+    pub database: Option<String>,
+    /// The only statement is a KILL.
+    pub kill: Option<Kill>,
+    /// After an ERR, more results may follow that no client expects.
+    pub may_go_on_after_error: bool,
+    /// What a loss of the backend would mean.
+    pub during: Option<During>,
+}
+
+impl Session {
+    /// Runs one command. An error is the session's ending.
+    pub async fn run(&mut self, incoming: Incoming) -> Result<(), Ending> {
+        match incoming.command {
+            Command::Quit => Err(Ending::ClientQuit),
+            Command::StmtClose => self.close_statement(&incoming).await,
+            Command::StmtSendLongData => self.send_long_data(&incoming).await,
+            _ => match self.before(&incoming).await {
+                Ok(plan) => self.there_and_back(incoming, plan).await,
+                Err(trouble) => self.tell(&incoming, trouble).await,
+            },
+        }
+    }
+
+    /// Answers a command with an ERR of ours instead of running it.
+    async fn tell(&mut self, incoming: &Incoming, trouble: Trouble) -> Result<(), Ending> {
+        self.client.skip(incoming).await?;
+        match trouble {
+            Trouble::Tell(err) => Ok(self.client.send_err(1, &err).await?),
+            Trouble::TellAndEnd(err) => {
+                self.client.send_err(1, &err).await?;
+                Err(Ending::DoltLost(err.message))
+            }
+        }
+    }
+
+    /// Everything that must be so before the command may be sent.
+    async fn before(&mut self, incoming: &Incoming) -> Result<Plan, Trouble> {
+        if let Some(trouble) = self.lost.take() {
+            return Err(trouble);
+        }
+        let mut plan = self.plan(incoming)?;
+        let summary = plan.runs.clone().or_else(|| plan.prepares.clone());
+        if self.must_route(incoming, &plan, summary.as_deref()) {
+            self.ensure_routed().await?;
+        }
+        self.refuse_databases(incoming, &plan, summary.as_deref())?;
+        self.ensure_backend().await?;
+        if let Some(runs) = &plan.runs
+            && runs.may_write
+            && self.heads.all().any(|head| matches!(head.place, Place::Pending(_)))
+        {
+            let text = self.statement_text(incoming, &plan);
+            let pending = self.pending_forks(|database| mentions_database(&text, database));
+            if !pending.is_empty() {
+                self.fork(pending).await?;
+            }
+        }
+        if let Some(id) = plan.statement
+            && incoming.command != Command::StmtPrepare
+        {
+            self.bind(incoming, id).await?;
+        }
+        plan.during = Some(self.during(incoming, &plan));
+        Ok(plan)
+    }
+
+    fn plan(&mut self, incoming: &Incoming) -> Result<Plan, Trouble> {
+        let head = self.client.head(incoming);
+        let mut plan = Plan::default();
+        match incoming.command {
+            Command::Query => {
+                let text = &head[1..];
+                let summary = summarize(text, incoming.is_whole());
+                plan.may_go_on_after_error =
+                    self.multi_statements() && may_hold_several(text, incoming.is_whole());
+                if let [Kind::Kill { query_only, id, id_span }] = summary.statements.as_slice() {
+                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone())?);
+                }
+                plan.runs = Some(Arc::new(summary));
+            }
+            Command::StmtPrepare => {
+                if self.prepared.is_full() {
+                    let limit = prepared::PREPARED_MAX;
+                    let text = format!(
+                        "Can't create more than max_prepared_stmt_count statements (current value: {limit})"
+                    );
+                    return Err(Trouble::Tell(ErrInfo::new(1461, "42000", text)));
+                }
+                plan.prepares = Some(Arc::new(summarize(&head[1..], incoming.is_whole())));
+                plan.statement = Some(self.prepared.next_id());
+            }
+            Command::StmtExecute | Command::StmtReset | Command::StmtFetch => {
+                let id = prepared::statement_id(head);
+                let known = id.and_then(|id| self.prepared.get(id));
+                let (Some(id), Some(known)) = (id, known) else {
+                    let text = format!("Unknown prepared statement handler ({}) given", id.unwrap_or(0));
+                    return Err(Trouble::Tell(ErrInfo::new(1243, "HY000", text)));
+                };
+                plan.statement = Some(id);
+                if incoming.command == Command::StmtExecute {
+                    plan.runs = Some(Arc::clone(&known.summary));
+                }
+            }
+            Command::SetOption => {
+                let option = head.get(1..3).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+                self.option_sent = option.map(|option| option == 0);
+            }
+            Command::InitDb => plan.database = Some(String::from_utf8_lossy(&head[1..]).into_owned()),
+            _ => {}
+        }
+        Ok(plan)
+    }
+
+    /// Whether the command may touch a database whose branch was not decided yet.
+    fn must_route(&self, incoming: &Incoming, plan: &Plan, summary: Option<&Summary>) -> bool {
+        let named = plan.database.as_deref().or_else(|| {
+            summary.and_then(|summary| {
+                summary.statements.iter().find_map(|kind| match kind {
+                    Kind::Use { database } => Some(database.as_str()),
+                    _ => None,
+                })
+            })
+        });
+        if let Some(named) = named {
+            let asked = super::route::Requested::parse(named);
+            return asked.branch.is_none() && !self.heads.knows(&asked.database);
+        }
+        if self.routed {
+            return false;
+        }
+        match (incoming.command, summary) {
+            (Command::Query | Command::StmtPrepare, Some(summary)) => {
+                may_touch_another_database(&self.client.head(incoming)[1..], summary)
+            }
+            _ => false,
+        }
+    }
+
+    /// Refuses what names a database that the session's route does not exist in.
+    fn refuse_databases(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        summary: Option<&Summary>,
+    ) -> Result<(), Trouble> {
+        if let Some(database) = &plan.database {
+            self.check_usable(database)?;
+        }
+        let Some(summary) = summary else { return Ok(()) };
+        for kind in &summary.statements {
+            if let Kind::Use { database } = kind {
+                self.check_usable(database)?;
+            }
+        }
+        if self.heads.all().any(|head| matches!(head.place, Place::Refused(_))) {
+            let text = self.statement_text(incoming, plan);
+            for head in self.heads.all() {
+                if mentions_database(&text, &head.database) {
+                    self.check_usable(&head.database)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The SQL text of a command, as far as it is known.
+    fn statement_text(&self, incoming: &Incoming, plan: &Plan) -> Vec<u8> {
+        match (incoming.command, plan.statement) {
+            (Command::Query | Command::StmtPrepare, _) => self.client.head(incoming)[1..].to_vec(),
+            (_, Some(id)) => {
+                self.prepared.get(id).and_then(|known| known.text.as_deref()).unwrap_or_default().to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn during(&self, incoming: &Incoming, plan: &Plan) -> During {
+        let command = incoming.command;
+        let Some(runs) = &plan.runs else { return During::Read(command) };
+        if self.state.in_transaction() {
+            let text = self.statement_text(incoming, plan);
+            let stays_inside = runs.statements.iter().all(|kind| match kind {
+                Kind::Read | Kind::Diagnostics | Kind::Savepoint | Kind::Set { .. } | Kind::Use { .. } => {
+                    true
+                }
+                Kind::Write => runs.statements.len() == 1 && is_dml(&text),
+                _ => false,
+            });
+            if stays_inside && runs.whole {
+                return During::Transaction(command);
+            }
+        }
+        if runs.may_write { During::Write(command) } else { During::Read(command) }
+    }
+
+    /// Makes sure that the backend has the statement, and puts its id of it in the packet.
+    async fn bind(&mut self, incoming: &Incoming, id: u32) -> Result<(), Trouble> {
+        let gone = |why: &str| {
+            let text = format!(
+                "Prepared statement {id} was lost with its connection to Dolt ({why}); prepare it again"
+            );
+            Trouble::Tell(ErrInfo::new(1243, "HY000", text))
+        };
+        let Some(backend) = self.backend.as_mut() else { return Err(gone("no connection")) };
+        let Some(known) = self.prepared.get_mut(id) else { return Err(gone("unknown")) };
+        let is_here = known.backend.is_some_and(|statement| statement.connection == backend.identity());
+        if !is_here {
+            if known.long_data || incoming.command == Command::StmtFetch {
+                return Err(gone("with its cursor or its long data"));
+            }
+            let text = known.text.clone().ok_or_else(|| gone("its text was too long to keep"))?;
+            let info = match backend.prepare(&text).await {
+                Ok(Ok(info)) => info,
+                Ok(Err(err)) => return Err(Trouble::Tell(err)),
+                Err(error) => {
+                    let err = self.forget_backend(&error.to_string());
+                    return Err(Trouble::Tell(
+                        err.unwrap_or_else(|| ErrInfo::new(1105, "HY000", error.to_string())),
+                    ));
+                }
+            };
+            known.backend = Some(BackendStatement { connection: backend.identity(), id: info.id });
+        }
+        let Some(statement) = known.backend else { return Err(gone("unknown")) };
+        if incoming.command == Command::StmtExecute {
+            let head = self.client.head(incoming);
+            let execute = Execute::read(head, known.params).ok_or_else(|| gone("its packet is cut"))?;
+            if let Some(types) = execute.types(head, known.params) {
+                known.types = types.to_vec();
+            }
+            if !is_here && !execute.has_types && known.params > 0 {
+                // The types were bound on a backend that is gone: put them in again.
+                let at = execute.bound_flag_at.ok_or_else(|| gone("its parameter types"))?;
+                if known.types.is_empty()
+                    || !incoming.is_whole()
+                    || head.len() + known.types.len() >= PAYLOAD_BYTES_MAX
+                {
+                    return Err(gone("with its parameter types"));
+                }
+                let mut payload = prepared::with_types(head, at, &known.types);
+                payload[1..5].copy_from_slice(&statement.id.to_le_bytes());
+                self.replacement = Some(payload);
+            }
+            known.long_data = false;
+        }
+        self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
+            .copy_from_slice(&statement.id.to_le_bytes());
+        Ok(())
+    }
+
+    async fn there_and_back(&mut self, incoming: Incoming, mut plan: Plan) -> Result<(), Ending> {
+        let expect = incoming.command.expects().unwrap_or(Expect::One);
+        let text = (incoming.command == Command::StmtPrepare && incoming.is_whole())
+            .then(|| Arc::<[u8]>::from(&self.client.head(&incoming)[1..]));
+        let begin = self.begin_text(&incoming, &plan);
+        let during = plan.during.unwrap_or(During::Write(incoming.command));
+        let clears_residue = self.clears_residue(&plan, incoming.command);
+        let translated = plan.kill.as_mut().and_then(|kill| kill.text.take()).map(|text| {
+            let mut payload = vec![Command::Query.byte()];
+            payload.extend(text);
+            payload
+        });
+        let replacement = self.replacement.take().or(translated);
+        // `before` made sure that there is one.
+        let Some(backend) = self.backend.as_mut() else {
+            return Err(Ending::DoltLost("no backend".to_owned()));
+        };
+        let mut prefix = if clears_residue { rollback_packet() } else { Vec::new() };
+        self.in_flight = true;
+        let mut tracker = ReplyTracker::new(expect, backend.deprecate_eof);
+        let sent = match replacement {
+            Some(payload) => {
+                write_packet(&mut prefix, 0, &payload);
+                let sent = backend.stream.send(&prefix).await;
+                self.client.skip(&incoming).await?;
+                sent.map_err(|error| Stopped::Dolt(error.into()))
+            }
+            None => send_command(&mut self.client, backend, &incoming, &prefix).await,
+        };
+        let relayed = match sent {
+            Ok(()) => {
+                let cleared = if clears_residue { backend.answer().await.map(|_| ()) } else { Ok(()) };
+                match cleared {
+                    Ok(()) => relay_reply(&mut self.client, backend, &mut tracker, prepare_id(&plan)).await,
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Err(stopped) => Err(stopped),
+        };
+        let relayed = match relayed {
+            Ok(()) if tracker.had_err() && plan.may_go_on_after_error => {
+                match backend.discard_after_error().await {
+                    Ok(0) => Ok(()),
+                    Ok(discarded) => {
+                        tracing::warn!(
+                            discarded,
+                            "Dolt went on with a multi-statement after an error; its further results were discarded"
+                        );
+                        Ok(())
+                    }
+                    // The client has its answer; only the connection is lost.
+                    Err(error) => {
+                        self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
+                        return Ok(());
+                    }
+                }
+            }
+            other => other,
+        };
+        match relayed {
+            Ok(()) => {
+                self.in_flight = false;
+                if clears_residue {
+                    self.state.residue = false;
+                }
+                self.after(incoming.command, plan, &tracker, begin, text).await
+            }
+            Err(Stopped::Client(ending)) => Err(ending),
+            Err(Stopped::Dolt(error)) => self.lost_in_flight(error, during, Some(&tracker)).await,
+        }
+    }
+
+    /// The text of a BEGIN, to be sent again if its transaction has to start over before it did anything.
+    fn begin_text(&self, incoming: &Incoming, plan: &Plan) -> Option<Vec<u8>> {
+        let runs = plan.runs.as_ref()?;
+        (matches!(runs.statements.as_slice(), [Kind::Begin]) && incoming.command == Command::Query)
+            .then(|| self.client.head(incoming)[1..].to_vec())
+    }
+
+    async fn close_statement(&mut self, incoming: &Incoming) -> Result<(), Ending> {
+        let known =
+            prepared::statement_id(self.client.head(incoming)).and_then(|id| self.prepared.remove(id));
+        self.client.skip(incoming).await?;
+        if let (Some(Prepared { backend: Some(statement), .. }), Some(backend)) =
+            (known, self.backend.as_mut())
+            && statement.connection == backend.identity()
+        {
+            let mut out = Vec::new();
+            let mut payload = vec![Command::StmtClose.byte()];
+            payload.extend_from_slice(&statement.id.to_le_bytes());
+            write_packet(&mut out, 0, &payload);
+            if let Err(error) = backend.stream.send(&out).await {
+                self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has no reply: what can't be sent makes the execution fail, as MySQL has it.
+    async fn send_long_data(&mut self, incoming: &Incoming) -> Result<(), Ending> {
+        let id = prepared::statement_id(self.client.head(incoming));
+        let param =
+            self.client.head(incoming).get(5..7).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+        let known = id.and_then(|id| self.prepared.get_mut(id));
+        let (Some(known), Some(backend)) = (known, self.backend.as_mut()) else {
+            return self.client.skip(incoming).await;
+        };
+        known.long_data = true;
+        let here = known.backend.filter(|statement| statement.connection == backend.identity());
+        // Dolt closes the connection on a parameter that the statement does not have.
+        let (Some(statement), true) = (here, param.is_some_and(|param| param < known.params)) else {
+            return self.client.skip(incoming).await;
+        };
+        self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
+            .copy_from_slice(&statement.id.to_le_bytes());
+        match send_command(&mut self.client, backend, incoming, &[]).await {
+            Ok(()) => Ok(()),
+            Err(Stopped::Client(ending)) => Err(ending),
+            Err(Stopped::Dolt(error)) => {
+                self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn prepare_id(plan: &Plan) -> Option<u32> {
+    plan.prepares.as_ref().and(plan.statement)
+}
+
+/// Whether a text may hold more than one statement for Dolt. A `;` in a string costs a fence, no more.
+fn may_hold_several(text: &[u8], whole: bool) -> bool {
+    let text = text.trim_ascii_end();
+    !whole || text.iter().position(|byte| *byte == b';').is_some_and(|at| at + 1 < text.len())
+}
+
+fn is_dml(text: &[u8]) -> bool {
+    ["insert", "update", "delete", "replace", "with"].iter().any(|word| starts_with_word(text, word))
+}
+
+fn starts_with_word(text: &[u8], word: &str) -> bool {
+    let text = text.trim_ascii_start();
+    text.len() > word.len()
+        && text[..word.len()].eq_ignore_ascii_case(word.as_bytes())
+        && text[word.len()].is_ascii_whitespace()
+}
+
+/// Whether a text may reach a database other than the current one. Says yes when in doubt.
+fn may_touch_another_database(text: &[u8], summary: &Summary) -> bool {
+    let qualified = text.contains(&b'.');
+    let quiet = |kind: &Kind| match kind {
+        Kind::Set { .. }
+        | Kind::Begin
+        | Kind::Commit
+        | Kind::Rollback
+        | Kind::Savepoint
+        | Kind::SetTransaction
+        | Kind::Diagnostics
+        | Kind::Kill { .. } => true,
+        Kind::Read => {
+            starts_with_word(text, "select")
+                || ["databases", "schemas", "variables", "status", "processlist"]
+                    .iter()
+                    .any(|what| starts_with_show(text, what))
+        }
+        _ => false,
+    };
+    qualified || !summary.whole || !summary.statements.iter().all(quiet)
+}
+
+fn starts_with_show(text: &[u8], what: &str) -> bool {
+    starts_with_word(text, "show")
+        && text.trim_ascii_start()[4..]
+            .trim_ascii_start()
+            .get(..what.len())
+            .is_some_and(|word| word.eq_ignore_ascii_case(what.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_stay_in_the_current_database_are_told() {
+        for (text, want) in [
+            ("SHOW DATABASES", false),
+            ("select 1", false),
+            ("SELECT * FROM issues", false),
+            ("SELECT * FROM gastown.issues", true),
+            ("SHOW TABLES FROM gastown", true),
+            ("SET NAMES utf8mb4", false),
+            ("BEGIN", false),
+            ("INSERT INTO issues VALUES (1)", true),
+            ("CALL p()", true),
+        ] {
+            assert_eq!(
+                may_touch_another_database(text.as_bytes(), &summarize(text.as_bytes(), true)),
+                want,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_statements_are_suspected_rather_than_missed() {
+        for (text, want) in [
+            ("select 1", false),
+            ("select 1; ", false),
+            ("select 1;;", true),
+            ("select 1; select 2", true),
+            ("select ';x'", true),
+        ] {
+            assert_eq!(may_hold_several(text.as_bytes(), true), want, "{text}");
+        }
+        assert!(may_hold_several(b"select", false));
+    }
+
+    #[test]
+    fn dml_is_told_by_its_first_word() {
+        assert!(is_dml(b" Insert into t values (1)"));
+        assert!(!is_dml(b"create table t (i int)"));
+        assert!(!is_dml(b"insertion"));
+    }
+}

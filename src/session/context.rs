@@ -1,0 +1,57 @@
+//! What all sessions share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::peer::PeerProcesses;
+use super::route::AssignedRules;
+use crate::accounts::directory::ACCOUNTS_QUERY;
+use crate::accounts::{Account, AccountSource, Directory};
+use crate::branch::{Branches, Forks};
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::dolt::{Control, Dolt};
+use crate::pool::Pool;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Context {
+    /// Settings.
+    pub config: Config,
+    /// The Dolt behind us.
+    pub dolt: Dolt,
+    /// Backends.
+    pub pool: Pool,
+    /// Live clients.
+    pub clients: Arc<Clients>,
+    /// Dolt's accounts.
+    pub accounts: Directory<ControlAccounts>,
+    /// Peers' processes.
+    pub peers: PeerProcesses,
+    /// Databases and branches.
+    pub branches: Branches,
+    /// Forks under way.
+    pub forks: Forks,
+    /// Rules assigned at run time.
+    pub assigned: AssignedRules,
+    /// Cancelled when sessions should end as soon as they are idle.
+    pub drain: CancellationToken,
+}
+
+/// Reads `mysql.user` through the control connection.
+#[derive(Debug)]
+pub struct ControlAccounts(pub Control);
+
+impl AccountSource for ControlAccounts {
+    async fn load(&self) -> Result<Vec<Account>, String> {
+        let rows = self.0.rows(ACCOUNTS_QUERY, Vec::new()).await.map_err(|error| error.to_string())?;
+        let accounts = rows.into_iter().filter_map(|row| {
+            let (user, host, plugin, authentication_string) =
+                mysql_async::from_row_opt::<(String, String, String, Option<String>)>(row).ok()?;
+            let authentication_string = authentication_string.unwrap_or_default();
+            Some(Account { user, host, plugin, authentication_string })
+        });
+        Ok(accounts.collect())
+    }
+}

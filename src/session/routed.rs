@@ -1,0 +1,205 @@
+//! A session that is logged in and has its branch: what it consists of, and how it gets there.
+
+use std::sync::Arc;
+
+use super::authenticate::Authenticated;
+use super::backend::Trouble;
+use super::client_socket::ClientSocket;
+use super::context::Context;
+use super::ending::Ending;
+use super::greet::refuse;
+use super::heads::{Heads, Place};
+use super::identity::{Identity, PeerProcess};
+use super::peer::PeerSocket;
+use super::prepared::PreparedStatements;
+use super::route::Requested;
+use super::state::SessionState;
+use crate::accounts::Verified;
+use crate::clients::{Client, Registration};
+use crate::pool::{BackendLogin, Lease};
+use crate::wire::capability;
+use crate::wire::response::{ErrInfo, OkInfo, ok_payload};
+
+/// A session that is logged in and has its branch.
+#[derive(Debug)]
+pub struct Session {
+    pub context: Arc<Context>,
+    pub registration: Registration,
+    pub client: ClientSocket,
+    pub peer: PeerSocket,
+    pub verified: Verified,
+    pub login: BackendLogin,
+    pub identity: Identity,
+    pub heads: Heads,
+    /// Whether the heads of all databases were decided.
+    pub routed: bool,
+    pub state: SessionState,
+    pub prepared: PreparedStatements,
+    pub backend: Option<Lease>,
+    /// A command is with Dolt and its reply is not complete.
+    pub in_flight: bool,
+    /// A payload to send instead of the one in the inbox.
+    pub replacement: Option<Vec<u8>>,
+    /// COM_SET_OPTION's choice while Dolt has not agreed yet.
+    pub option_sent: Option<bool>,
+    /// What the next command is told instead of being run: the backend was lost while nobody waited.
+    pub lost: Option<Trouble>,
+}
+
+impl Session {
+    /// Chooses the branch, opens the backend, and says OK to the client; or says why not.
+    pub async fn route(authenticated: Authenticated, context: &Arc<Context>) -> Result<Self, Ending> {
+        let Authenticated { accepted, verified, identity, response, seq } = authenticated;
+        let login = BackendLogin {
+            user: verified.user.clone(),
+            stage1: verified.stage1.clone(),
+            host: verified.backend_host,
+            capabilities: response.capabilities,
+            charset: response.charset,
+            database: None,
+        };
+        let mut session = Self {
+            context: Arc::clone(context),
+            registration: accepted.registration,
+            client: accepted.client,
+            peer: accepted.peer,
+            verified,
+            login,
+            identity,
+            heads: Heads::default(),
+            routed: false,
+            state: SessionState::new(response.database, true),
+            prepared: PreparedStatements::default(),
+            backend: None,
+            in_flight: false,
+            replacement: None,
+            option_sent: None,
+            lost: None,
+        };
+        if let Err(trouble) = session.enter().await {
+            let (Trouble::Tell(err) | Trouble::TellAndEnd(err)) = trouble;
+            return Err(refuse(&mut session.client, seq, err).await);
+        }
+        session.client.send_packet(seq, &ok_payload(OkInfo::default())).await?;
+        session.show();
+        Ok(session)
+    }
+
+    async fn enter(&mut self) -> Result<(), Trouble> {
+        let plain =
+            self.state.database.as_deref().map(Requested::parse).filter(|asked| asked.branch.is_none());
+        if let Some(asked) = plain
+            && !self.is_main_only(&asked.database)
+        {
+            self.ensure_routed().await?;
+        }
+        if let Some(database) = self.state.database.clone() {
+            self.check_usable(&database)?;
+        }
+        self.ensure_backend().await
+    }
+
+    fn is_main_only(&self, database: &str) -> bool {
+        self.context.config.routing.main_only.iter().any(|name| name.eq_ignore_ascii_case(database))
+    }
+
+    /// The registry's entry.
+    pub fn entry(&self) -> &Arc<Client> {
+        &self.registration.client
+    }
+
+    /// Decides the branch of every database, once; and of databases that came since.
+    pub async fn ensure_routed(&mut self) -> Result<(), Trouble> {
+        if !self.routed && self.identity.process == PeerProcess::NotLooked {
+            let hint = self.identity.attributes.get("_pid").and_then(|pid| pid.parse().ok());
+            self.identity.process = self.context.peers.process_of(self.peer, hint).await;
+            if let PeerProcess::Found(process) = &self.identity.process {
+                self.entry().update(|view| {
+                    view.pid = Some(process.pid);
+                    view.program.clone_from(&process.program);
+                });
+            }
+        }
+        let assigned = self.context.assigned.all();
+        if !self.routed && !may_be_routed(&self.identity, &self.context.config.routing.rules, assigned.len())
+        {
+            self.routed = true;
+            return Ok(());
+        }
+        if self.routed && self.heads.all().next().is_none() {
+            return Ok(());
+        }
+        let listing = self.context.branches.listing().await.map_err(|error| {
+            Trouble::Tell(ErrInfo::new(
+                1105,
+                "HY000",
+                format!("Branchline cannot read the list of branches: {error}"),
+            ))
+        })?;
+        self.routed = true;
+        let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+        if changed && self.backend.is_some() {
+            self.set_heads().await?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Refuses a database that the session's route does not exist in.
+    pub fn check_usable(&self, database: &str) -> Result<(), Trouble> {
+        let asked = Requested::parse(database);
+        match self.heads.get(&asked.database).map(|head| &head.place) {
+            Some(Place::Refused(text)) if asked.branch.is_none() => {
+                Err(Trouble::Tell(ErrInfo::new(1049, "HY000", text.clone())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the client's connection allows several statements in one text.
+    pub fn multi_statements(&self) -> bool {
+        self.state.multi_statements.unwrap_or(self.login.capabilities & capability::MULTI_STATEMENTS != 0)
+    }
+
+    /// Brings what others see of this session up to date.
+    pub fn show(&self) {
+        let database = self.state.database.clone();
+        let asked = database.as_deref().map(Requested::parse);
+        let head = asked.as_ref().and_then(|asked| self.heads.get(&asked.database));
+        let (branch, reason) = match (&asked, head.map(|head| (&head.place, &head.reason))) {
+            (Some(Requested { branch: Some(branch), .. }), _) => {
+                (Some(branch.clone()), "the client asked for it by name".to_owned())
+            }
+            (_, Some((Place::Routed(branch) | Place::Chosen(branch), reason))) => {
+                (Some(branch.clone()), reason.clone())
+            }
+            (_, Some((Place::Pending(branch), reason))) => {
+                (None, format!("{reason}; {branch} will be forked at the first write"))
+            }
+            (_, Some((_, reason))) => (None, reason.clone()),
+            (Some(_), None) => (None, "default branch".to_owned()),
+            (None, None) => (None, "no database yet".to_owned()),
+        };
+        let backend_id = self.backend.as_ref().map(|backend| backend.id);
+        let in_transaction = self.state.in_transaction();
+        self.entry().update(|view| {
+            view.database = database;
+            view.branch = branch;
+            view.reason = reason;
+            view.backend_id = backend_id;
+            view.in_transaction = in_transaction;
+        });
+    }
+}
+
+/// Whether anything at all could route this identity away from a default branch.
+fn may_be_routed(identity: &Identity, rules: &[crate::config::Rule], assigned: usize) -> bool {
+    let by_attribute = ["branch", "bd_branch"].iter().any(|name| identity.attributes.contains_key(*name));
+    let by_process = match &identity.process {
+        PeerProcess::Found(process) => {
+            process.environment.as_ref().is_ok_and(|environment| environment.bd_branch.is_some())
+        }
+        _ => false,
+    };
+    by_attribute || by_process || identity.user_branch.is_some() || !rules.is_empty() || assigned > 0
+}

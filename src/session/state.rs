@@ -1,0 +1,163 @@
+//! What a session's connection to Dolt must look like, so that it can be built again on a new one.
+//! Owns the tracked state. Does not talk to Dolt: `restore` does.
+//! Always: what is not tracked is in `pins`, and then the session says so instead of going on without it.
+
+use crate::statement::classify::{Kind, Pins, Scope};
+use crate::wire::response::{OkInfo, STATUS_AUTOCOMMIT, STATUS_IN_TRANS};
+
+/// Settings kept for a new backend; a client that sets more keeps its backend or loses it.
+const SETTINGS_MAX: usize = 256;
+
+/// What a session's connection to Dolt must look like.
+#[derive(Debug, Clone)]
+pub struct SessionState {
+    /// Current database as the client named it, `db/branch` included.
+    pub database: Option<String>,
+    /// Assignments to run again: variable and `SET` text, in order.
+    settings: Vec<(String, String)>,
+    /// State that can't be built again.
+    pub pins: Pins,
+    /// COM_SET_OPTION's choice, if it was used.
+    pub multi_statements: Option<bool>,
+    /// Whether autocommit is on.
+    pub autocommit: bool,
+    /// Status flags said a transaction is open.
+    in_trans: bool,
+    /// The BEGIN of the open transaction as sent.
+    pub begin_text: Option<Vec<u8>>,
+    /// Statements since the transaction began (with autocommit off: since the last one ended).
+    pub transaction_statements: u64,
+    /// Dolt may have left an implicit transaction open that nobody asked for (facts-dolt.md).
+    pub residue: bool,
+}
+
+impl SessionState {
+    /// Right after login.
+    pub fn new(database: Option<String>, autocommit: bool) -> Self {
+        Self {
+            database,
+            settings: Vec::new(),
+            pins: Pins::NONE,
+            multi_statements: None,
+            autocommit,
+            in_trans: false,
+            begin_text: None,
+            transaction_statements: 0,
+            residue: false,
+        }
+    }
+
+    /// Whether losing the backend now loses a transaction.
+    pub fn in_transaction(&self) -> bool {
+        self.in_trans || (!self.autocommit && self.transaction_statements > 0)
+    }
+
+    /// Whether `SET`s must be run again, and which.
+    pub fn settings(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().map(|(_, sql)| sql.as_str())
+    }
+
+    /// The status flags of an OK or EOF.
+    pub fn saw_status(&mut self, info: &OkInfo) {
+        self.autocommit = info.status & STATUS_AUTOCOMMIT != 0;
+        self.in_trans = info.status & STATUS_IN_TRANS != 0;
+        if !self.in_transaction_possible() {
+            self.ended_transaction();
+        }
+    }
+
+    fn in_transaction_possible(&self) -> bool {
+        self.in_trans || !self.autocommit
+    }
+
+    /// The open transaction, if any, is over.
+    pub fn ended_transaction(&mut self) {
+        self.in_trans = false;
+        self.begin_text = None;
+        self.transaction_statements = 0;
+    }
+
+    /// One statement succeeded.
+    pub fn did(&mut self, kind: &Kind) {
+        match kind {
+            Kind::Use { database } => self.database = Some(database.clone()),
+            Kind::Set { assignments } => {
+                for assignment in assignments {
+                    if assignment.scope != Scope::Session {
+                        continue;
+                    }
+                    match &assignment.replay {
+                        Some(sql) => self.set(&assignment.name, sql),
+                        None => self.pins.insert(Pins::UNKNOWN_SET),
+                    }
+                }
+            }
+            Kind::Commit | Kind::Rollback => self.ended_transaction(),
+            Kind::UnlockTables => self.pins.remove(Pins::LOCK_TABLES),
+            Kind::ReleaseLocks => self.pins.remove(Pins::NAMED_LOCK),
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, name: &str, sql: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        if self.settings.len() == SETTINGS_MAX {
+            self.pins.insert(Pins::UNKNOWN_SET);
+            return;
+        }
+        self.settings.push((name.to_owned(), sql.to_owned()));
+    }
+
+    /// COM_RESET_CONNECTION succeeded.
+    pub fn reset(&mut self, autocommit: bool) {
+        *self = Self::new(self.database.take(), autocommit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statement::classify::Assignment;
+
+    fn set(name: &str, sql: Option<&str>, scope: Scope) -> Kind {
+        Kind::Set {
+            assignments: vec![Assignment {
+                name: name.into(),
+                scope,
+                replay: sql.map(str::to_owned),
+                value: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_last_setting_counts_and_comes_last() {
+        let mut state = SessionState::new(None, true);
+        state.did(&set("sql_mode", Some("SET sql_mode=''"), Scope::Session));
+        state.did(&set("time_zone", Some("SET time_zone='+00:00'"), Scope::Session));
+        state.did(&set("sql_mode", Some("SET sql_mode='ANSI'"), Scope::Session));
+        state.did(&set("max_connections", Some("SET GLOBAL max_connections=5"), Scope::Global));
+        assert_eq!(state.settings().collect::<Vec<_>>(), ["SET time_zone='+00:00'", "SET sql_mode='ANSI'"]);
+        assert!(state.pins.is_empty());
+        state.did(&set("sql_mode", None, Scope::Session));
+        assert!(state.pins.contains(Pins::UNKNOWN_SET));
+    }
+
+    #[test]
+    fn a_transaction_is_open_by_flag_or_by_autocommit_off() {
+        let mut state = SessionState::new(None, true);
+        state.transaction_statements = 1;
+        assert!(!state.in_transaction());
+        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT | STATUS_IN_TRANS, ..OkInfo::default() });
+        assert!(state.in_transaction());
+        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT, ..OkInfo::default() });
+        assert!(!state.in_transaction());
+        assert_eq!(state.transaction_statements, 0);
+        state.saw_status(&OkInfo::default());
+        assert!(!state.in_transaction());
+        state.transaction_statements = 1;
+        assert!(state.in_transaction());
+        state.did(&Kind::Rollback);
+        assert!(!state.in_transaction());
+    }
+}

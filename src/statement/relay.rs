@@ -1,0 +1,170 @@
+//! Moves one command to Dolt and its reply to the client, in pieces as they come.
+//! Owns backpressure: a side that does not read stops the other one, and no packet is ever held whole.
+//! Does not decide what is sent. Always: returns with both sides at the end of the reply, or says which
+//! side is no longer usable.
+
+use std::time::Duration;
+
+use tokio::io::Interest;
+
+use crate::net::Stream;
+use crate::pool::{Backend, BackendError};
+use crate::session::{ClientSocket, Ending, Incoming};
+use crate::wire::BadFrame;
+use crate::wire::frame::{HEADER_BYTES, Header, PacketTail};
+use crate::wire::reply::{Progress, ReplyTracker};
+use crate::wire::response;
+
+/// A statement may end by itself for this long after its client vanished; then it is killed.
+const VANISHED_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a relay stopped in the middle.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The client's side. What Dolt is doing goes on: kill it.
+    Client(Ending),
+    /// Dolt's side. The client is still there.
+    Dolt(BackendError),
+}
+
+impl From<BackendError> for Stopped {
+    fn from(error: BackendError) -> Self {
+        Self::Dolt(error)
+    }
+}
+
+/// Sends `prefix`, then the command, which is at the front of the client's inbox.
+///
+/// On `Stopped::Dolt` the command has been taken out of the client's stream all the same.
+pub async fn send_command(
+    client: &mut ClientSocket,
+    backend: &mut Backend,
+    incoming: &Incoming,
+    prefix: &[u8],
+) -> Result<(), Stopped> {
+    let span = incoming.span();
+    let sent = if prefix.is_empty() {
+        backend.stream.send(&client.inbox.bytes()[..span]).await
+    } else {
+        let mut out = prefix.to_vec();
+        out.extend_from_slice(&client.inbox.bytes()[..span]);
+        backend.stream.send(&out).await
+    };
+    client.inbox.consume(span);
+    let mut tail = incoming.tail();
+    if let Err(error) = sent {
+        client.skip_tail(tail).await.map_err(Stopped::Client)?;
+        return Err(Stopped::Dolt(error.into()));
+    }
+    send_tail(client, &mut backend.stream, &mut tail).await
+}
+
+/// Sends what is left of a packet.
+async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut PacketTail) -> Result<(), Stopped> {
+    while !tail.is_done() {
+        if client.inbox.is_empty() {
+            client.fill().await.map_err(Stopped::Client)?;
+        }
+        let taken = tail.feed(client.inbox.bytes()).map_err(|bad| Stopped::Client(bad.into()))?;
+        let sent = to.send(&client.inbox.bytes()[..taken]).await;
+        client.inbox.consume(taken);
+        if let Err(error) = sent {
+            client.skip_tail(tail.clone()).await.map_err(Stopped::Client)?;
+            return Err(Stopped::Dolt(error.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Relays the reply up to its end. With `statement_id`, that id of ours is put in the place of Dolt's
+/// in the reply to COM_STMT_PREPARE.
+pub async fn relay_reply(
+    client: &mut ClientSocket,
+    backend: &mut Backend,
+    tracker: &mut ReplyTracker,
+    statement_id: Option<u32>,
+) -> Result<(), Stopped> {
+    let mut to_patch = statement_id;
+    loop {
+        if backend.inbox.is_empty() || (to_patch.is_some() && backend.inbox.bytes().len() < PREPARE_ID_END) {
+            wait_for_dolt(client, backend).await?;
+            continue;
+        }
+        let mut patch = None;
+        if let Some(id) = to_patch.take() {
+            patch = Some(id);
+        }
+        let (taken, progress) = tracker.feed(backend.inbox.bytes()).map_err(BackendError::from)?;
+        if let Some(id) = patch {
+            let bytes = backend.inbox.bytes_mut();
+            if bytes[HEADER_BYTES] == response::OK {
+                bytes[PREPARE_ID_END - 4..PREPARE_ID_END].copy_from_slice(&id.to_le_bytes());
+            }
+        }
+        let sent = client.stream.send(&backend.inbox.bytes()[..taken]).await;
+        backend.inbox.consume(taken);
+        sent.map_err(|error| Stopped::Client(error.into()))?;
+        match progress {
+            Progress::Done => return Ok(()),
+            Progress::More => {}
+            Progress::LocalInfile => {
+                relay_file(client, backend, tracker.next_seq()).await?;
+                tracker.infile_sent();
+            }
+        }
+    }
+}
+
+/// Where Dolt's statement id ends in the first packet of its reply, header included.
+const PREPARE_ID_END: usize = HEADER_BYTES + 5;
+
+/// Reads from Dolt; meanwhile notices a client that goes away, whose statement nobody waits for.
+async fn wait_for_dolt(client: &mut ClientSocket, backend: &mut Backend) -> Result<(), Stopped> {
+    let filled = tokio::select! {
+        biased;
+        filled = backend.fill() => return Ok(filled?),
+        vanished = watch_client(client) => vanished,
+    };
+    filled?;
+    match tokio::time::timeout(VANISHED_GRACE, backend.fill()).await {
+        Ok(filled) => Ok(filled?),
+        Err(_) => Err(Stopped::Client(Ending::ClientVanished)),
+    }
+}
+
+/// Returns when the client has closed its side with nothing left to be served. What it sends meanwhile
+/// is pipelined commands: read ahead once, so that a hang-up behind them is not seen, and left alone.
+async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
+    if !client.inbox.is_empty() {
+        return std::future::pending().await;
+    }
+    let closed = async {
+        client.stream.ready(Interest::READABLE).await?;
+        Ok::<bool, std::io::Error>(client.inbox.fill(&mut client.stream).await? == 0)
+    };
+    match closed.await {
+        Ok(true) | Err(_) => Ok(()),
+        Ok(false) => std::future::pending().await,
+    }
+}
+
+/// Sends the client's file: packets up to an empty one.
+async fn relay_file(client: &mut ClientSocket, backend: &mut Backend, mut seq: u8) -> Result<(), Stopped> {
+    loop {
+        let header = loop {
+            if let Some(header) = Header::read(client.inbox.bytes()) {
+                break header;
+            }
+            client.fill().await.map_err(Stopped::Client)?;
+        };
+        if header.seq != seq {
+            return Err(Stopped::Client(BadFrame::SequenceGap { want: seq, got: header.seq }.into()));
+        }
+        let mut tail = PacketTail::expecting(seq);
+        send_tail(client, &mut backend.stream, &mut tail).await?;
+        seq = tail.next_seq();
+        if header.len == 0 {
+            return Ok(());
+        }
+    }
+}
