@@ -9,17 +9,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
+mod start;
+mod lock;
+mod files;
+mod binary;
+mod supervisor;
+mod core;
+mod process;
+mod shim;
+mod process_facts;
+mod log;
+mod target;
+mod greeting;
 mod control;
 pub mod errors;
 mod start_error;
 
 pub use control::{Control, ControlError, ControlSession};
+pub use log::RotatingFile;
 pub use mysql_async::{Row, Value};
+pub use shim::{SHIM_SUBCOMMAND, exec_shim};
 pub use start_error::StartError;
+use supervisor::{Order, Shared};
 
 /// Where backends connect; the unix socket when there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,57 +110,73 @@ pub struct Facts {
     pub alerts: Vec<String>,
 }
 
-/// Handle on the one Dolt behind us; cheap to clone.
+/// Handle on the one Dolt behind us; cheap to clone. When the last one is dropped Dolt is stopped.
 #[derive(Clone)]
 pub struct Dolt {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedSender<Order>,
+    finished: CancellationToken,
 }
 
 impl fmt::Debug for Dolt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Dolt")
+        f.debug_struct("Dolt").field("state", &self.state()).finish_non_exhaustive()
     }
 }
 
 impl Dolt {
     /// Takes the data directory's lock, starts Dolt and returns once it answers SQL; with an external
     /// server, once it answered or said why not.
-    pub async fn start(_config: &Config) -> Result<Dolt, StartError> {
-        todo!()
+    pub async fn start(config: &Config) -> Result<Dolt, StartError> {
+        // The running file itself, even if it has been replaced on disk since.
+        let ourselves = if cfg!(target_os = "linux") {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            std::env::current_exe()
+                .map_err(|error| StartError::Binary(format!("cannot find ourselves: {error}")))?
+        };
+        Self::start_through(config, ourselves).await
+    }
+
+    /// The same for programs that are not `branchline`: `shim` is a program that hands what follows
+    /// [`SHIM_SUBCOMMAND`] to [`exec_shim`].
+    pub async fn start_through(config: &Config, shim: PathBuf) -> Result<Dolt, StartError> {
+        start::start(config, shim).await
     }
 
     /// What Dolt is up to now.
     pub fn state(&self) -> State {
-        todo!()
+        self.inner.shared.state.borrow().clone()
     }
 
     /// The same, to wait on.
     pub fn watch(&self) -> watch::Receiver<State> {
-        todo!()
+        self.inner.shared.state.subscribe()
     }
 
     /// Our own connections to Dolt, as a superuser.
     pub fn control(&self) -> &Control {
-        todo!()
+        &self.inner.shared.control
     }
 
     /// A session saw its backend die: probe now rather than at the next interval.
     pub fn report_lost(&self) {
-        todo!()
+        let _ = self.inner.orders.send(Order::Lost);
     }
 
     /// Figures for status.
     pub fn facts(&self) -> Facts {
-        todo!()
+        self.inner.shared.facts().clone()
     }
 
-    /// SIGTERM, wait, SIGKILL only after `config.dolt.stop_timeout`; returns when it is gone.
+    /// SIGTERM, wait, SIGKILL only after `config.dolt.stop_timeout`; returns when it is gone. An
+    /// external server is left alone.
     pub async fn stop(&self) {
-        todo!()
+        let _ = self.inner.orders.send(Order::Stop);
+        self.inner.finished.cancelled().await;
     }
-}
-
-/// `branchline dolt-exec …`: becomes Dolt, tied to its parent's life. For `main` only; never returns.
-pub fn exec_shim(_args: impl IntoIterator<Item = std::ffi::OsString>) -> ! {
-    todo!()
 }

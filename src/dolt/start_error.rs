@@ -5,16 +5,16 @@ use std::path::PathBuf;
 /// Why Dolt could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Another Branchline serves this data directory.
+    /// Another Branchline uses this directory.
     #[error(
-        "another Branchline{} already serves {}; stop it with `branchline stop`, or serve another --data-dir",
-        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .data_dir.display()
+        "another Branchline{} already uses {}; stop it with `branchline stop`, or give another --data-dir and --state-dir",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .path.display()
     )]
     Locked {
         /// The owner's pid, if it could be read.
         pid: Option<u32>,
-        /// The data directory.
-        data_dir: PathBuf,
+        /// The data directory, or the state directory.
+        path: PathBuf,
     },
     /// A Dolt that is not ours serves this data directory.
     #[error(
@@ -43,10 +43,12 @@ pub enum StartError {
         remedy: String,
     },
     /// Dolt ended, or did not answer, before it was ready.
-    #[error("Dolt did not start: {reason}")]
+    #[error("Dolt did not start: {reason}{}", quote(.output))]
     Failed {
-        /// What happened, with the end of Dolt's own output.
+        /// What happened.
         reason: String,
+        /// The end of Dolt's own output.
+        output: Vec<String>,
     },
 }
 
@@ -58,4 +60,11 @@ impl StartError {
             _ => 1,
         }
     }
+}
+
+fn quote(output: &[String]) -> String {
+    if output.is_empty() {
+        return String::new();
+    }
+    format!("; its last words were:\n  {}", output.join("\n  "))
 }

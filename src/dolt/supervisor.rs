@@ -1,0 +1,297 @@
+//! Owns the running of the policy in `core`: performs its actions and tells it what happens.
+//! Does not decide. Always: when `run` returns, no process of ours runs and nothing of it is published.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::core::{Action, Event, Policy};
+use super::errors;
+use super::files::Files;
+use super::process::{Exit, Keeper, Process};
+use super::target::{Answer, Target};
+use super::{Control, Facts, Ready, StartError, State};
+
+/// What handles ask for.
+#[derive(Debug)]
+pub(super) enum Order {
+    Lost,
+    Stop,
+}
+
+/// What handles see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) state: watch::Sender<State>,
+    pub(super) control: Control,
+    pub(super) facts: Mutex<Facts>,
+}
+
+impl Shared {
+    pub(super) fn facts(&self) -> std::sync::MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where Dolt comes from.
+pub(super) enum Source {
+    Private { files: Files, keeper: Keeper },
+    External(Target),
+}
+
+pub(super) struct Supervisor {
+    pub(super) policy: Policy,
+    pub(super) source: Source,
+    pub(super) shared: Arc<Shared>,
+    pub(super) probe_timeout: Duration,
+    pub(super) data_dir: std::path::PathBuf,
+    /// Tells `start`; none once it has been told.
+    pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
+    pub(super) running: Running,
+}
+
+/// What there is of a process and its probe.
+#[derive(Default)]
+pub(super) struct Running {
+    process: Option<Process>,
+    target: Option<Target>,
+    probe: Option<JoinHandle<Result<Answer, String>>>,
+    answer: Option<Answer>,
+    generation: u64,
+    spawned: u64,
+    locked: bool,
+    last_words: Vec<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drop_probe();
+    }
+}
+
+impl Running {
+    fn drop_probe(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            probe.abort();
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut events = VecDeque::from([Event::Start]);
+        loop {
+            while let Some(event) = events.pop_front() {
+                for action in self.policy.on(event, Instant::now()) {
+                    if matches!(action, Action::Finish | Action::GiveUp(_)) {
+                        self.finish(action);
+                        return;
+                    }
+                    events.extend(self.perform(action).await);
+                }
+            }
+            events.push_back(self.next_event(&mut orders).await);
+        }
+    }
+
+    async fn next_event(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Event {
+        let deadline = self.policy.deadline();
+        let exit = async {
+            match &mut self.running.process {
+                Some(process) => {
+                    (&mut process.exit).await.unwrap_or(Exit { status: None, last_words: vec![] })
+                }
+                None => pending().await,
+            }
+        };
+        let probed = async {
+            match &mut self.running.probe {
+                Some(probe) => probe.await.unwrap_or_else(|error| Err(format!("the probe failed: {error}"))),
+                None => pending().await,
+            }
+        };
+        let tick = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            exit = exit => self.on_exit(exit),
+            outcome = probed => self.on_probed(outcome),
+            // All handles gone: nobody could stop it any more.
+            order = orders.recv() => match order {
+                Some(Order::Lost) => Event::Lost,
+                Some(Order::Stop) | None => Event::Stop,
+            },
+            () = tick => Event::Tick,
+        }
+    }
+
+    fn on_exit(&mut self, exit: Exit) -> Event {
+        self.running.process = None;
+        self.running.drop_probe();
+        if let Source::Private { files, .. } = &self.source {
+            files.unpublish();
+        }
+        let locked = exit.last_words.iter().any(|line| errors::is_locked_by_another_dolt(line));
+        let how = exit.describe();
+        tracing::info!(%how, last_words = ?exit.last_words.last(), "Dolt's process is gone");
+        self.running.locked = locked;
+        self.running.last_words = exit.last_words;
+        Event::Exited {
+            how: if locked { "another Dolt process holds the databases".into() } else { how },
+            locked,
+        }
+    }
+
+    fn on_probed(&mut self, outcome: Result<Answer, String>) -> Event {
+        self.running.probe = None;
+        match outcome {
+            Ok(answer) => {
+                let mut facts = self.shared.facts();
+                facts.health_latency = Some(answer.latency);
+                facts.health_at = Some(SystemTime::now());
+                drop(facts);
+                self.running.answer = Some(answer);
+                Event::Answered
+            }
+            Err(why) => {
+                if matches!(*self.shared.state.borrow(), State::Ready(_)) {
+                    tracing::warn!(%why, "Dolt's health probe was not answered");
+                    self.shared.facts().last_error = Some((SystemTime::now(), why.clone()));
+                }
+                Event::Unanswered(why)
+            }
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn => return self.spawn().await.err().map(Event::SpawnFailed),
+            Action::Probe => self.probe(),
+            Action::Terminate => {
+                // Our own idle connections would only hold it up.
+                self.shared.control.set_down("Dolt is being ended");
+                if let Some(process) = &self.running.process {
+                    process.terminate();
+                }
+            }
+            Action::Kill => {
+                tracing::warn!("Dolt did not end after SIGTERM: SIGKILL");
+                if let Some(process) = &self.running.process {
+                    process.kill();
+                }
+            }
+            Action::SayStarting => {
+                self.shared.control.set_down("Dolt is starting");
+                self.shared.state.send_replace(State::Starting { since: SystemTime::now() });
+            }
+            Action::SayReady => self.say_ready(),
+            Action::SayDown(reason) => self.say_down(reason),
+            Action::SayStopping => {
+                self.shared.control.set_down("Dolt is being stopped");
+                self.shared.state.send_replace(State::Stopping);
+            }
+            Action::Alert(text) => {
+                tracing::error!(alert = %text, "Dolt keeps failing");
+                self.shared.facts().alerts.push(text);
+            }
+            Action::ClearAlert => {
+                tracing::info!("Dolt has been well for ten minutes");
+                self.shared.facts().alerts.clear();
+            }
+            Action::Finish | Action::GiveUp(_) => {}
+        }
+        None
+    }
+
+    async fn spawn(&mut self) -> Result<(), String> {
+        let Source::Private { files, keeper } = &self.source else { return Ok(()) };
+        let port =
+            files.prepare_start().map_err(|error| format!("Dolt's files cannot be written: {error}"))?;
+        let process = keeper.spawn().await.map_err(|error| format!("Dolt cannot be started: {error}"))?;
+        let pid = process.pid;
+        if let Err(error) = files.publish(pid, port) {
+            tracing::warn!(%error, "cannot write dolt.json");
+        }
+        let data_dir = self.data_dir.clone();
+        self.running.target = Some(Target::Private { data_dir, socket: files.socket.clone(), port, pid });
+        self.running.process = Some(process);
+        self.running.spawned += 1;
+        self.shared.facts().restarts = self.running.spawned - 1;
+        tracing::info!(pid, port, "Dolt is starting");
+        Ok(())
+    }
+
+    fn probe(&mut self) {
+        let identify = !matches!(*self.shared.state.borrow(), State::Ready(_));
+        let target = match &self.source {
+            Source::External(target) => Some(target),
+            Source::Private { .. } => self.running.target.as_ref(),
+        };
+        self.running.probe =
+            target.map(|target| tokio::spawn(target.clone().probe(self.probe_timeout, identify)));
+    }
+
+    fn say_ready(&mut self) {
+        let Some(Answer { opts, endpoint, identity: Some((greeting, dolt_version)), .. }) =
+            self.running.answer.clone()
+        else {
+            return;
+        };
+        self.running.generation += 1;
+        let ready = Ready {
+            endpoint,
+            greeting,
+            dolt_version,
+            pid: self.running.process.as_ref().map(|process| process.pid),
+            since: SystemTime::now(),
+            generation: self.running.generation,
+        };
+        tracing::info!(version = %ready.dolt_version, generation = ready.generation, "Dolt is ready");
+        self.shared.control.set_up(opts, ready.generation);
+        self.shared.state.send_replace(State::Ready(Arc::new(ready)));
+        self.tell_start(Ok(()));
+    }
+
+    fn say_down(&mut self, reason: String) {
+        tracing::warn!(%reason, last_words = ?self.running.last_words, "Dolt is down");
+        self.shared.control.set_down(&reason);
+        self.shared.facts().last_error = Some((SystemTime::now(), reason.clone()));
+        self.shared.state.send_modify(|state| {
+            // How long clients have been waiting counts from the first trouble.
+            let since = match state {
+                State::Down { since, .. } => *since,
+                _ => SystemTime::now(),
+            };
+            *state = State::Down { since, reason };
+        });
+        // Somebody else's server may be late: that is no reason not to start.
+        self.tell_start(Ok(()));
+    }
+
+    fn finish(&mut self, action: Action) {
+        if let Action::GiveUp(reason) = action {
+            let data_dir = self.data_dir.clone();
+            let error = if self.running.locked {
+                StartError::ForeignDolt { pid: super::lock::foreign_dolt(&data_dir), data_dir }
+            } else {
+                StartError::Failed { reason, output: std::mem::take(&mut self.running.last_words) }
+            };
+            self.tell_start(Err(error));
+        }
+        self.tell_start(Err(StartError::Failed { reason: "it was stopped".into(), output: vec![] }));
+    }
+
+    fn tell_start(&mut self, result: Result<(), StartError>) {
+        if let Some(started) = self.started.take() {
+            let _ = started.send(result);
+        }
+    }
+}
