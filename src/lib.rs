@@ -2,6 +2,7 @@
 //!
 //! The modules are listed in the order in which a connection meets them.
 
+pub mod server;
 pub mod net;
 pub mod wire;
 pub mod session;
