@@ -22,6 +22,8 @@ pub enum Source {
     NoDatabase,
     /// This database is in `routing.main_only`.
     MainOnly(String),
+    /// This database has no branches: `information_schema`, `mysql`, ….
+    Unversioned(String),
     /// A connection attribute, by name.
     Attribute(String),
     /// `account+branch`.
@@ -47,6 +49,7 @@ impl fmt::Display for Source {
             Source::Asked(revision) => write!(f, "the client asked for {revision}"),
             Source::NoDatabase => f.write_str("no database is open"),
             Source::MainOnly(database) => write!(f, "{database} is in routing.main_only"),
+            Source::Unversioned(database) => write!(f, "{database} has no branches"),
             Source::Attribute(name) => write!(f, "connection attribute {name}"),
             Source::UserName => f.write_str("the branch in the user name"),
             Source::Assigned(id) => write!(f, "assigned rule {id}"),
