@@ -1,4 +1,8 @@
 //! Owns the words for why a connection is on its branch.
+//! Does not decide.
+//! Always: names the thing that a person would change to change the branch.
+
+use std::fmt;
 
 /// Why; `Display` is what people see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +16,14 @@ pub struct Reason {
 /// What decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The client named the revision itself.
+    /// The client named this revision itself.
     Asked(String),
-    /// No database was named.
+    /// No database is open.
     NoDatabase,
-    /// The database is in `routing.main_only`.
+    /// This database is in `routing.main_only`.
     MainOnly(String),
+    /// This database has no branches: `information_schema`, `mysql`, ….
+    Unversioned(String),
     /// A connection attribute, by name.
     Attribute(String),
     /// `account+branch`.
@@ -37,8 +43,29 @@ pub enum Source {
     Default,
 }
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Asked(revision) => write!(f, "the client asked for {revision}"),
+            Source::NoDatabase => f.write_str("no database is open"),
+            Source::MainOnly(database) => write!(f, "{database} is in routing.main_only"),
+            Source::Unversioned(database) => write!(f, "{database} has no branches"),
+            Source::Attribute(name) => write!(f, "connection attribute {name}"),
+            Source::UserName => f.write_str("the branch in the user name"),
+            Source::Assigned(id) => write!(f, "assigned rule {id}"),
+            Source::Rule(origin) => write!(f, "rule {origin}"),
+            Source::BdBranch { pid, program } => write!(f, "BD_BRANCH of pid {pid} ({program})"),
+            Source::Default => f.write_str("default branch"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)?;
+        for note in &self.notes {
+            write!(f, "; {note}")?;
+        }
+        Ok(())
     }
 }

@@ -24,3 +24,28 @@ impl Requested {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_where_dolt_does() {
+        for (name, database, branch) in [
+            ("db", "db", None),
+            ("db/x", "db", Some("x")),
+            ("db@x", "db", Some("x")),
+            ("db/feature/x", "db", Some("feature/x")),
+            ("db/x@y", "db", Some("x@y")),
+            ("db@x/y", "db", Some("x/y")),
+            ("db/", "db", None),
+            ("/x", "", Some("x")),
+            ("", "", None),
+            ("db/0123456789abcdefghijklmnopqrstuv", "db", Some("0123456789abcdefghijklmnopqrstuv")),
+            ("db/main~1", "db", Some("main~1")),
+        ] {
+            let want = Requested { database: database.to_owned(), branch: branch.map(str::to_owned) };
+            assert_eq!(Requested::parse(name), want, "{name}");
+        }
+    }
+}

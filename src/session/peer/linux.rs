@@ -1,0 +1,162 @@
+//! Owns what Linux says: the kernel's socket table by netlink, processes by /proc. All of it blocks.
+//! Does not decide or remember.
+//! Always: a socket is found by all four of its addresses and ports, never by its port alone.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
+
+/// An answer about one socket is some 100 bytes.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// Largest environment that is read; the kernel allows 6 MiB for arguments and environment together.
+const ENVIRONMENT_BYTES_MAX: u64 = 8 << 20;
+
+/// The client's end of a TCP connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientSocket {
+    pub(super) inode: u32,
+    pub(super) uid: u32,
+}
+
+/// Finds the socket whose own end is `peer` and whose other end is `local`.
+pub(super) fn client_socket(local: SocketAddr, peer: SocketAddr) -> Result<ClientSocket, String> {
+    let header = find(local, peer)
+        .map_err(|error| format!("the kernel's socket table can't be read: {error}"))?
+        .ok_or_else(|| format!("{} is another machine or network namespace", peer.ip().to_canonical()))?;
+    if header.inode == 0 {
+        return Err("the client has closed the connection".to_owned());
+    }
+    Ok(ClientSocket { inode: header.inode, uid: header.uid })
+}
+
+fn find(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<InetResponseHeader>> {
+    let (source, destination) = (peer.ip().to_canonical(), local.ip().to_canonical());
+    let (family, mut id) = match source {
+        IpAddr::V4(_) => (AF_INET, SocketId::new_v4()),
+        IpAddr::V6(_) => (AF_INET6, SocketId::new_v6()),
+    };
+    id.source_address = source;
+    id.source_port = peer.port();
+    id.destination_address = destination;
+    id.destination_port = local.port();
+    // INET_DIAG_NOCOOKIE: whichever socket has these addresses.
+    id.cookie = [0xff; 8];
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let request = InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: id,
+    };
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
+    // The kernel has answered by the time that `send` returns.
+    let dont_wait = rustix::net::RecvFlags::DONTWAIT.bits().cast_signed();
+    socket.recv(&mut answer, dont_wait)?;
+    let answer = NetlinkMessage::<SockDiagMessage>::deserialize(&answer).map_err(io::Error::other)?;
+    match answer.payload {
+        NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+            let header = response.header;
+            // Where no connection matches, the kernel offers a listener on the same port.
+            let same = header.state != TCP_LISTEN
+                && header.socket_id.source_port == peer.port()
+                && header.socket_id.destination_port == local.port();
+            Ok(same.then_some(header))
+        }
+        NetlinkPayload::Error(error) => match error.to_io() {
+            error if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            error => Err(error),
+        },
+        _ => Err(io::Error::other("unexpected kind of answer")),
+    }
+}
+
+/// Whether one of the process's descriptors is this socket.
+pub(super) fn holds(pid: u32, inode: u32) -> bool {
+    has_link(pid, &link(inode))
+}
+
+/// All processes that have this socket among their descriptors.
+pub(super) fn holders(inode: u32) -> Result<Vec<u32>, String> {
+    let link = link(inode);
+    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc can't be read: {error}"))?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut holders: Vec<u32> = pids.filter(|pid| has_link(*pid, &link)).collect();
+    holders.sort_unstable();
+    Ok(holders)
+}
+
+fn link(inode: u32) -> String {
+    format!("socket:[{inode}]")
+}
+
+fn has_link(pid: u32, link: &str) -> bool {
+    use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(descriptors) = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty()) else { return false };
+    let mut entries = [std::mem::MaybeUninit::uninit(); 8192];
+    let mut entries = RawDir::new(&descriptors, &mut entries);
+    while let Some(Ok(entry)) = entries.next() {
+        let mut target = [std::mem::MaybeUninit::uninit(); 64];
+        if let Ok((target, _)) = readlinkat_raw(&descriptors, entry.file_name(), &mut target)
+            && *target == *link.as_bytes()
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Start time in clock ticks since boot; None if there is no such process.
+pub(super) fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too; starttime is the 20th field after it.
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Path of the executable; None if there is no such process or it may not be looked at.
+pub(super) fn executable(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Whose process it is; root for one that keeps others from looking (setuid).
+pub(super) fn uid_of(pid: u32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
+}
+
+/// Our own uid.
+pub(super) fn our_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The environment the process was started with, or why it can't be read.
+pub(super) fn environment(pid: u32) -> Result<Vec<u8>, String> {
+    let mut block = Vec::new();
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut block));
+    match read {
+        Ok(_) => Ok(block),
+        Err(error) => Err(error.to_string()),
+    }
+}
