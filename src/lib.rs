@@ -4,4 +4,7 @@
 
 pub mod session;
 pub mod clients;
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod observe;

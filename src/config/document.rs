@@ -45,14 +45,11 @@ impl<'d> Document<'d> {
         Section { document: self, prefix: String::new(), table: self.root.get_ref(), offset: 0, asked: Vec::new() }
     }
 
-    /// The value, unless there were problems.
-    pub fn end<T>(&self, value: T) -> Result<T, Vec<Problem>> {
+    /// What is wrong with keys and types, by line.
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.take();
-        if problems.is_empty() {
-            return Ok(value);
-        }
         problems.sort_by(|a, b| a.origin.cmp(&b.origin));
-        Err(problems)
+        problems
     }
 
     fn origin(&self, offset: usize) -> Origin {
@@ -78,6 +75,11 @@ impl<'a, 'd> Section<'a, 'd> {
     /// The table's dotted name.
     pub fn name(&self) -> String {
         self.prefix.clone()
+    }
+
+    /// Whether the key is there, with whatever type.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// A text.

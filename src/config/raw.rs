@@ -88,13 +88,16 @@ pub struct RawRule {
     pub attributes: BTreeMap<String, Written<String>>,
     /// `branch`
     pub branch: Option<Written<String>>,
+    /// Whether `branch` is there, if only with a wrong type that was reported already.
+    pub branch_given: bool,
 }
 
 /// Conditions of a rule that take one pattern.
 pub const RULE_CONDITIONS: [&str; 6] = ["account", "database", "address", "program", "actor", "polecat"];
 
-/// Reads the text of a config file. Syntax errors stop it: after one, values can't be trusted.
-pub fn parse(path: &Path, text: &str) -> Result<RawFile, Vec<Problem>> {
+/// Reads the text of a config file: what could be read, and what is wrong with the rest.
+/// Syntax errors stop it: after one, values can't be trusted.
+pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Problem>> {
     let document = Document::parse(path, text)?;
     let mut raw = RawFile::default();
     let mut root = document.root();
@@ -137,7 +140,7 @@ pub fn parse(path: &Path, text: &str) -> Result<RawFile, Vec<Problem>> {
         log.finish();
     }
     root.finish();
-    document.end(raw)
+    Ok((raw, document.problems()))
 }
 
 /// Reads whole numbers under their dotted names.
@@ -157,8 +160,9 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
         }
     }
     let attributes = section.section("attributes").map(|table| table.all_strings()).unwrap_or_default();
+    let branch_given = section.has("branch");
     let branch = section.string("branch");
-    let raw = RawRule { origin: section.origin(), key: section.name(), conditions, attributes, branch };
+    let raw = RawRule { origin: section.origin(), key: section.name(), conditions, attributes, branch, branch_given };
     section.finish();
     raw
 }

@@ -121,7 +121,10 @@ impl Resolver<'_> {
             }
         };
         match raw::parse(&path, &text) {
-            Ok(file) => self.file = file,
+            Ok((file, problems)) => {
+                self.file = file;
+                self.problems.extend(problems);
+            }
             Err(problems) => self.problems.extend(problems),
         }
         Some(path)

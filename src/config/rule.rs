@@ -37,6 +37,7 @@ pub fn resolve(raw: &RawRule, problems: &mut Vec<Problem>) -> Option<Rule> {
                 add(written, "branch", what, allowed);
             }
         }
+        None if raw.branch_given => return None,
         None => problems.push(Problem {
             origin: raw.origin.clone(),
             key: format!("{}.branch", raw.key),
