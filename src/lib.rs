@@ -12,4 +12,7 @@ pub mod statement;
 pub mod pool;
 pub mod branch;
 pub mod dolt;
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod observe;

@@ -8,6 +8,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod document;
+mod password_file;
+pub mod places;
+pub mod problem;
+pub mod raw;
+pub mod resolve;
+pub mod rule;
+#[cfg(test)]
+#[path = "tests.rs"]
+mod resolve_tests;
+
 /// Everything `branchline serve` runs by.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -47,10 +47,11 @@ impl AccountSource for ControlAccounts {
     async fn load(&self) -> Result<Vec<Account>, String> {
         let rows = self.0.rows(ACCOUNTS_QUERY, Vec::new()).await.map_err(|error| error.to_string())?;
         let accounts = rows.into_iter().filter_map(|row| {
-            let (user, host, plugin, authentication_string) =
-                mysql_async::from_row_opt::<(String, String, String, Option<String>)>(row).ok()?;
+            let (user, host, plugin, authentication_string, locked) =
+                mysql_async::from_row_opt::<(String, String, String, Option<String>, Option<String>)>(row).ok()?;
             let authentication_string = authentication_string.unwrap_or_default();
-            Some(Account { user, host, plugin, authentication_string })
+            let locked = locked.is_some_and(|locked| locked.eq_ignore_ascii_case("y"));
+            Some(Account { user, host, plugin, authentication_string, locked })
         });
         Ok(accounts.collect())
     }

@@ -1,0 +1,55 @@
+//! `SHOW CONFIG`: the settings in force. Passwords are not part of the answer.
+
+use super::Handled;
+use crate::admin::answer::{Answer, Cell, Table};
+use crate::admin::backend::Backend;
+use crate::admin::tokens::Tokens;
+use crate::config::{Config, DoltSource, rule};
+
+pub fn handle(tokens: &mut Tokens, backend: &dyn Backend) -> Handled {
+    if !tokens.take_words(&["SHOW", "CONFIG"]) {
+        return None;
+    }
+    Some(tokens.end("SHOW CONFIG").map(|()| Answer::Rows(rows(&backend.config()))))
+}
+
+fn rows(config: &Config) -> Table {
+    let mut table = Table::new(["key", "value"]);
+    let mut row = |key: &str, value: Cell| table.row([key.into(), value]);
+    let path = |path: &std::path::Path| Cell::Text(path.display().to_string());
+
+    row("config_file", config.config_file.as_deref().map(path).into());
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    row("listen", listen.join(", ").into());
+    row("socket", config.socket.as_deref().map(path).into());
+    row("data_dir", path(&config.data_dir));
+    row("state_dir", path(&config.state_dir));
+    match &config.dolt.source {
+        DoltSource::Private { binary } => row("dolt.binary", binary.as_deref().map(path).into()),
+        DoltSource::External { address, user, password } => {
+            row("dolt.address", address.as_str().into());
+            row("dolt.user", user.as_str().into());
+            row("dolt.password", if password.reveal().is_empty() { "(none)" } else { "(set)" }.into());
+        }
+    }
+    row("dolt.health_interval_s", config.dolt.health_interval.as_secs().into());
+    row("dolt.health_timeout_s", config.dolt.health_timeout.as_secs().into());
+    row("dolt.stop_timeout_s", config.dolt.stop_timeout.as_secs().into());
+    let routing = &config.routing;
+    row("routing.main_only", routing.main_only.join(", ").into());
+    row("routing.create_pattern", routing.create_pattern.as_ref().map(ToString::to_string).into());
+    row("routing.user_separator", routing.user_separator.map(String::from).into());
+    row("routing.env_exclude", routing.env_exclude.join(", ").into());
+    for (index, each) in routing.rules.iter().enumerate() {
+        let text = format!("{} TO {} ({})", rule::conditions_text(each), rule::quote(&each.branch), each.origin);
+        row(&format!("routing.rules[{index}]"), text.into());
+    }
+    row("limits.clients_max", config.limits.clients_max.into());
+    row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());
+    row("limits.drain_timeout_s", config.limits.drain_timeout.as_secs().into());
+    row("log.filter", config.log.filter.as_str().into());
+    row("log.json", if config.log.json { "true" } else { "false" }.into());
+    row("log.rotate_mb", (config.log.rotate_bytes / (1024 * 1024)).into());
+    row("log.rotate_keep", config.log.rotate_keep.into());
+    table
+}

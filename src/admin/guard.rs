@@ -1,0 +1,257 @@
+//! Owns what may reach opensrv-mysql 0.7: at most one whole client packet per read, well-formed and in order.
+//!
+//! opensrv replaces its read buffer while a packet still borrows it when a read brought more than one packet
+//! (a use-after-free), panics on sequence number 255, accepts any password by default, answers commands that it
+//! doesn't know with OK and drops the connection on text that is not UTF-8. None of that can be reached behind this.
+//!
+//! Does not run commands. Always: bytes of the next packet stay in the socket until this one was handed over.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use mysql_common::io::ParseBuf;
+use mysql_common::packets::HandshakeResponse;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Longest client packet; commands are short, and nobody may make the console hold more.
+pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// From the greeting to the end of authentication, and from the first byte of a packet to its last.
+pub const PACKET_TIMEOUT: Duration = Duration::from_secs(10);
+/// A query that begins so was put there by the guard; what follows says what the client really sent.
+pub const REFUSED_PREFIX: &str = "\0refused: ";
+
+const COM_QUIT: u8 = 0x01;
+const COM_INIT_DB: u8 = 0x02;
+const COM_QUERY: u8 = 0x03;
+const COM_FIELD_LIST: u8 = 0x04;
+const COM_PING: u8 = 0x0e;
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
+const COM_STMT_RESET: u8 = 0x1a;
+const COM_RESET_CONNECTION: u8 = 0x1f;
+
+/// Why the guard ended a connection; inside an `io::Error`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// A password was sent: `seq` is the sequence number for the answer.
+    PasswordSent {
+        /// Sequence number of the ERR packet.
+        seq: u8,
+    },
+    /// The client broke the protocol.
+    Protocol(String),
+    /// Half a packet, or no handshake response, and then silence.
+    TimedOut,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::PasswordSent { .. } => f.write_str("a password was sent"),
+            Ended::Protocol(what) => f.write_str(what),
+            Ended::TimedOut => write!(f, "no whole packet within {} s", PACKET_TIMEOUT.as_secs()),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// Where the conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    /// The next packet is the first command, or the answer to an auth switch.
+    AfterHandshake,
+    Commands,
+}
+
+/// An `AsyncRead` that hands on one checked packet at a time.
+pub struct Guard<R> {
+    inner: R,
+    phase: Phase,
+    /// Header and payload of the packet being read.
+    packet: Vec<u8>,
+    filled: usize,
+    /// How much of a complete packet was handed on; `None` while it is being read.
+    handed: Option<usize>,
+    deadline: Pin<Box<Sleep>>,
+    deadline_set: bool,
+}
+
+impl<R: AsyncRead + Unpin> Guard<R> {
+    /// The time for the handshake response starts now.
+    pub fn new(inner: R) -> Self {
+        Self {
+            inner,
+            phase: Phase::Handshake,
+            packet: vec![0; 4],
+            filled: 0,
+            handed: None,
+            deadline: Box::pin(tokio::time::sleep(PACKET_TIMEOUT)),
+            deadline_set: true,
+        }
+    }
+
+    /// Reads until `packet` is full; `Ready(false)` is the end of the stream between packets.
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if self.filled == self.packet.len() {
+                if self.filled > 4 || self.payload_len() == 0 {
+                    return Poll::Ready(Ok(true));
+                }
+                let len = self.payload_len();
+                if len > PACKET_BYTES_MAX {
+                    let what = format!("a packet of {len} bytes; the console takes at most {PACKET_BYTES_MAX} bytes");
+                    return Poll::Ready(Err(ended(Ended::Protocol(what))));
+                }
+                self.packet.resize(4 + len, 0);
+            }
+            // The target ends where the packet ends, so no byte of the next one is ever taken.
+            let mut target = ReadBuf::new(&mut self.packet[self.filled..]);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut target) {
+                Poll::Pending => {
+                    ready!(self.poll_deadline(cx));
+                    return Poll::Ready(Err(ended(Ended::TimedOut)));
+                }
+                Poll::Ready(result) => result?,
+            }
+            let read = target.filled().len();
+            if read == 0 {
+                return Poll::Ready(if self.filled == 0 {
+                    Ok(false)
+                } else {
+                    Err(ended(Ended::Protocol("the connection ended inside a packet".to_owned())))
+                });
+            }
+            self.filled += read;
+        }
+    }
+
+    /// Ready when time is up; a clock runs only for the handshake and inside a packet.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase == Phase::Commands && self.filled == 0 {
+            return Poll::Pending;
+        }
+        if !self.deadline_set {
+            self.deadline.as_mut().reset(Instant::now() + PACKET_TIMEOUT);
+            self.deadline_set = true;
+        }
+        self.deadline.as_mut().poll(cx)
+    }
+
+    fn payload_len(&self) -> usize {
+        u32::from_le_bytes([self.packet[0], self.packet[1], self.packet[2], 0]) as usize
+    }
+
+    /// Checks the packet that was read; may replace it.
+    fn check(&mut self) -> Result<(), Ended> {
+        let seq = self.packet[3];
+        match self.phase {
+            Phase::Handshake => {
+                expect_seq(seq, 1)?;
+                check_handshake(&self.packet[4..])?;
+                self.phase = Phase::AfterHandshake;
+            }
+            Phase::AfterHandshake if seq == 3 => {
+                check_password(&self.packet[4..], seq)?;
+                self.phase = Phase::Commands;
+            }
+            Phase::AfterHandshake | Phase::Commands => {
+                expect_seq(seq, 0)?;
+                self.phase = Phase::Commands;
+                if let Some(what) = refused(&self.packet[4..])? {
+                    self.replace(&what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, what: &str) {
+        let text = format!("{REFUSED_PREFIX}{what}");
+        let len = (text.len() + 1) as u32;
+        self.packet.clear();
+        self.packet.extend_from_slice(&len.to_le_bytes()[..3]);
+        self.packet.extend_from_slice(&[0, COM_QUERY]);
+        self.packet.extend_from_slice(text.as_bytes());
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Guard<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.handed.is_none() {
+            if !ready!(this.poll_packet(cx))? {
+                return Poll::Ready(Ok(()));
+            }
+            this.check().map_err(ended)?;
+            this.handed = Some(0);
+            this.deadline_set = false;
+        }
+        let handed = this.handed.unwrap_or_default();
+        let part = &this.packet[handed..];
+        let part = &part[..part.len().min(buf.remaining())];
+        buf.put_slice(part);
+        let handed = handed + part.len();
+        if handed == this.packet.len() {
+            this.packet.clear();
+            this.packet.resize(4, 0);
+            this.packet.shrink_to(4096);
+            this.filled = 0;
+            this.handed = None;
+        } else {
+            this.handed = Some(handed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn ended(why: Ended) -> io::Error {
+    io::Error::other(why)
+}
+
+fn expect_seq(got: u8, want: u8) -> Result<(), Ended> {
+    if got == want {
+        return Ok(());
+    }
+    Err(Ended::Protocol(format!("packet with sequence number {got} where {want} was due")))
+}
+
+/// The password must be empty: nobody shall believe that one is checked.
+fn check_handshake(payload: &[u8]) -> Result<(), Ended> {
+    let response: HandshakeResponse<'_> = ParseBuf(payload)
+        .parse(())
+        .map_err(|error| Ended::Protocol(format!("a handshake response that can't be read: {error}")))?;
+    check_password(response.scramble_buf(), 1)
+}
+
+/// Some plugins send an empty password as a single NUL.
+fn check_password(data: &[u8], seq: u8) -> Result<(), Ended> {
+    if data.is_empty() || data == [0] { Ok(()) } else { Err(Ended::PasswordSent { seq: seq + 1 }) }
+}
+
+/// What is wrong with a command that gets an error for an answer; `Err` where none can be given.
+fn refused(payload: &[u8]) -> Result<Option<String>, Ended> {
+    let Some((command, rest)) = payload.split_first() else {
+        return Ok(Some("an empty command".to_owned()));
+    };
+    let unknown = || Ok(Some(format!("unknown command 0x{command:02x}; the console takes queries")));
+    match *command {
+        COM_QUIT | COM_PING | COM_FIELD_LIST | COM_RESET_CONNECTION => Ok(None),
+        COM_QUERY | COM_INIT_DB | COM_STMT_PREPARE => {
+            Ok(std::str::from_utf8(rest).is_err().then(|| "text that is not UTF-8".to_owned()))
+        }
+        COM_STMT_EXECUTE if rest.len() >= 9 => Ok(None),
+        COM_STMT_CLOSE if rest.len() == 4 => Ok(None),
+        COM_STMT_RESET if rest.len() == 4 => Ok(None),
+        COM_STMT_CLOSE => Err(Ended::Protocol("COM_STMT_CLOSE of a wrong length".to_owned())),
+        // Long data has no answer, so it can't get an error either.
+        0x18 => Err(Ended::Protocol("long data, but the console's statements have no parameters".to_owned())),
+        _ => unknown(),
+    }
+}

@@ -1,0 +1,168 @@
+//! Owns the settings as written: flags, and the config file with the line of each value.
+//! Does not check values beyond their type, and knows no defaults: `resolve` does.
+//! Always: a key that is not known is a problem, never ignored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::document::{Document, Section};
+use super::problem::{Origin, Problem};
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written<T> {
+    /// The value.
+    pub value: T,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// Command line flags as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`, each time it was given
+    pub listen: Vec<String>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+    /// `--state-dir`
+    pub state_dir: Option<PathBuf>,
+    /// `--dolt`
+    pub dolt: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--dolt-address`
+    pub dolt_address: Option<String>,
+    /// `--dolt-user`
+    pub dolt_user: Option<String>,
+    /// `--dolt-password-file`
+    pub dolt_password_file: Option<PathBuf>,
+}
+
+/// The config file, each value with its line.
+#[derive(Debug, Default)]
+pub struct RawFile {
+    /// `listen`
+    pub listen: Option<Written<Vec<String>>>,
+    /// `socket`
+    pub socket: Option<Written<String>>,
+    /// `data_dir`
+    pub data_dir: Option<Written<String>>,
+    /// `dolt.binary`
+    pub dolt_binary: Option<Written<String>>,
+    /// `dolt.address`
+    pub dolt_address: Option<Written<String>>,
+    /// `dolt.user`
+    pub dolt_user: Option<Written<String>>,
+    /// `dolt.password_file`
+    pub dolt_password_file: Option<Written<String>>,
+    /// Whole numbers by dotted key: all the `_s`, `_mb`, `_max` and `_keep` settings.
+    pub numbers: BTreeMap<&'static str, Written<i64>>,
+    /// `routing.main_only`
+    pub main_only: Option<Written<Vec<String>>>,
+    /// `routing.create_pattern`
+    pub create_pattern: Option<Written<String>>,
+    /// `routing.user_separator`
+    pub user_separator: Option<Written<String>>,
+    /// `routing.env_exclude`
+    pub env_exclude: Option<Written<Vec<String>>>,
+    /// `[[routing.rules]]`
+    pub rules: Vec<RawRule>,
+    /// `log.filter`
+    pub log_filter: Option<Written<String>>,
+    /// `log.json`
+    pub log_json: Option<Written<bool>>,
+}
+
+/// One routing rule as written, in the config file or on the console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRule {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `routing.rules[0]`.
+    pub key: String,
+    /// Conditions with a text value: account, database, address, program, actor, polecat.
+    pub conditions: BTreeMap<&'static str, Written<String>>,
+    /// `attributes = { name = glob }`
+    pub attributes: BTreeMap<String, Written<String>>,
+    /// `branch`
+    pub branch: Option<Written<String>>,
+    /// Whether `branch` is there, if only with a wrong type that was reported already.
+    pub branch_given: bool,
+}
+
+/// Conditions of a rule that take one pattern.
+pub const RULE_CONDITIONS: [&str; 6] = ["account", "database", "address", "program", "actor", "polecat"];
+
+/// Reads the text of a config file: what could be read, and what is wrong with the rest.
+/// Syntax errors stop it: after one, values can't be trusted.
+pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Problem>> {
+    let document = Document::parse(path, text)?;
+    let mut raw = RawFile::default();
+    let mut root = document.root();
+
+    raw.listen = root.strings("listen");
+    raw.socket = root.string("socket");
+    raw.data_dir = root.string("data_dir");
+    if let Some(mut dolt) = root.section("dolt") {
+        raw.dolt_binary = dolt.string("binary");
+        raw.dolt_address = dolt.string("address");
+        raw.dolt_user = dolt.string("user");
+        raw.dolt_password_file = dolt.string("password_file");
+        numbers(&mut dolt, &mut raw, &[
+            ("health_interval_s", "dolt.health_interval_s"),
+            ("health_timeout_s", "dolt.health_timeout_s"),
+            ("stop_timeout_s", "dolt.stop_timeout_s"),
+        ]);
+        dolt.finish();
+    }
+    if let Some(mut routing) = root.section("routing") {
+        raw.main_only = routing.strings("main_only");
+        raw.create_pattern = routing.string("create_pattern");
+        raw.user_separator = routing.string("user_separator");
+        raw.env_exclude = routing.strings("env_exclude");
+        raw.rules = routing.sections("rules").into_iter().map(rule).collect();
+        routing.finish();
+    }
+    if let Some(mut limits) = root.section("limits") {
+        numbers(&mut limits, &mut raw, &[
+            ("clients_max", "limits.clients_max"),
+            ("handshake_timeout_s", "limits.handshake_timeout_s"),
+            ("drain_timeout_s", "limits.drain_timeout_s"),
+        ]);
+        limits.finish();
+    }
+    if let Some(mut log) = root.section("log") {
+        raw.log_filter = log.string("filter");
+        raw.log_json = log.boolean("json");
+        numbers(&mut log, &mut raw, &[("rotate_mb", "log.rotate_mb"), ("rotate_keep", "log.rotate_keep")]);
+        log.finish();
+    }
+    root.finish();
+    Ok((raw, document.problems()))
+}
+
+/// Reads whole numbers under their dotted names.
+fn numbers(section: &mut Section<'_, '_>, raw: &mut RawFile, keys: &[(&'static str, &'static str)]) {
+    for (key, dotted) in keys {
+        if let Some(written) = section.integer(key) {
+            raw.numbers.insert(dotted, written);
+        }
+    }
+}
+
+fn rule(mut section: Section<'_, '_>) -> RawRule {
+    let mut conditions = BTreeMap::new();
+    for key in RULE_CONDITIONS {
+        if let Some(written) = section.string(key) {
+            conditions.insert(key, written);
+        }
+    }
+    let attributes = section.section("attributes").map(|table| table.all_strings()).unwrap_or_default();
+    let branch_given = section.has("branch");
+    let branch = section.string("branch");
+    let raw = RawRule { origin: section.origin(), key: section.name(), conditions, attributes, branch, branch_given };
+    section.finish();
+    raw
+}

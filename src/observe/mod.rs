@@ -1,0 +1,7 @@
+//! Owns what is seen of the program from outside: the log, times as text, disk use.
+//! Does not decide anything: nothing here is read by the data path.
+
+pub mod disk;
+pub mod log;
+pub mod rotate;
+pub mod time;
