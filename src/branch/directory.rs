@@ -3,7 +3,7 @@
 //! it was asked for: with a private Dolt the journals' signatures tell when it is stale
 //! (facts-dolt.md: every change of a ref changes size or mtime of the journal), else it is read anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use crate::dolt::{Control, ControlError};
+use crate::session::route::Existence;
 
 /// A journal is a file of 32 `v` in the database's noms directory.
 const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
@@ -24,8 +25,8 @@ pub struct Listing {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Database {
     name: String,
-    /// Branches as Dolt spells them, by lower-case name.
-    branches: BTreeMap<String, String>,
+    /// As Dolt spells them; two may differ in case only.
+    branches: BTreeSet<String>,
 }
 
 impl Listing {
@@ -39,17 +40,24 @@ impl Listing {
         self.databases.get(&name.to_lowercase()).map(|database| database.name.as_str())
     }
 
-    /// The branch as Dolt spells it.
-    pub fn branch(&self, database: &str, branch: &str) -> Option<&str> {
-        let database = self.databases.get(&database.to_lowercase())?;
-        database.branches.get(&branch.to_lowercase()).map(String::as_str)
+    /// Branches of a database, as Dolt spells them.
+    pub fn branches(&self, database: &str) -> impl Iterator<Item = &str> {
+        self.databases
+            .get(&database.to_lowercase())
+            .into_iter()
+            .flat_map(|database| database.branches.iter().map(String::as_str))
+    }
+
+    /// Whether Dolt has it, in this spelling or, failing that, in another case.
+    pub fn existence(&self, database: &str, branch: &str) -> Existence {
+        Existence::among(branch, self.branches(database))
     }
 
     /// Adds a branch; for tests and for what was just created.
     pub fn insert(&mut self, database: &str, branch: &str) {
         let entry = self.databases.entry(database.to_lowercase()).or_default();
         entry.name = database.to_owned();
-        entry.branches.insert(branch.to_lowercase(), branch.to_owned());
+        entry.branches.insert(branch.to_owned());
     }
 }
 
@@ -165,9 +173,10 @@ mod tests {
         let mut listing = Listing::default();
         listing.insert("Gastown", "Polecat-Nux");
         assert_eq!(listing.database("gasTOWN"), Some("Gastown"));
-        assert_eq!(listing.branch("gastown", "polecat-nux"), Some("Polecat-Nux"));
-        assert_eq!(listing.branch("gastown", "polecat"), None);
-        assert_eq!(listing.branch("other", "polecat-nux"), None);
+        let there = Existence::Exists { spelled: "Polecat-Nux".to_owned() };
+        assert_eq!(listing.existence("gastown", "polecat-nux"), there);
+        assert_eq!(listing.existence("gastown", "polecat"), Existence::Missing);
+        assert_eq!(listing.existence("other", "polecat-nux"), Existence::Missing);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::directory::Branches;
 use super::fork;
 use crate::dolt::Control;
+use crate::session::route::Existence;
 
 /// Forks under way.
 #[derive(Debug, Default)]
@@ -36,8 +37,8 @@ impl Forks {
         };
         let _mine = turn.lock().await;
         let listing = branches.listing().await.map_err(|error| error.to_string())?;
-        if let Some(spelled) = listing.branch(database, branch) {
-            return Ok(spelled.to_owned());
+        if let Existence::Exists { spelled } = listing.existence(database, branch) {
+            return Ok(spelled);
         }
         fork::fork(control, database, branch).await.map_err(|error| error.to_string())?;
         tracing::info!(database, branch, "branch forked from main at a session's first write");

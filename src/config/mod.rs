@@ -89,6 +89,23 @@ pub struct Routing {
     pub rules: Vec<Rule>,
 }
 
+impl Routing {
+    /// Whether identity never routes this database.
+    pub fn is_main_only(&self, database: &str) -> bool {
+        self.main_only.iter().any(|name| name.eq_ignore_ascii_case(database))
+    }
+
+    /// `account+branch`, if the separator is on and something stands on both sides.
+    pub fn split_user(&self, user: &str) -> (String, Option<String>) {
+        match self.user_separator.and_then(|separator| user.split_once(separator)) {
+            Some((account, branch)) if !account.is_empty() && !branch.is_empty() => {
+                (account.to_owned(), Some(branch.to_owned()))
+            }
+            _ => (user.to_owned(), None),
+        }
+    }
+}
+
 /// One `[[routing.rules]]` entry: all given conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Rule {
@@ -248,6 +265,26 @@ mod tests {
         ] {
             assert_eq!(Glob::new(pattern).matches(text), want, "{pattern} ~ {text}");
         }
+    }
+
+    #[test]
+    fn a_user_name_is_split_only_when_asked_for() {
+        let split = |user: &str, user_separator| {
+            let routing = Routing {
+                main_only: Vec::new(),
+                create_pattern: None,
+                user_separator,
+                env_exclude: Vec::new(),
+                rules: Vec::new(),
+            };
+            let (account, branch) = routing.split_user(user);
+            (account, branch.unwrap_or_default())
+        };
+        assert_eq!(split("bd+polecat-nux", Some('+')), ("bd".into(), "polecat-nux".into()));
+        assert_eq!(split("bd+a+b", Some('+')), ("bd".into(), "a+b".into()));
+        assert_eq!(split("bd+polecat-nux", None), ("bd+polecat-nux".into(), String::new()));
+        assert_eq!(split("+x", Some('+')), ("+x".into(), String::new()));
+        assert_eq!(split("x+", Some('+')), ("x+".into(), String::new()));
     }
 
     #[test]

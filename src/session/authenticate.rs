@@ -6,7 +6,7 @@ use super::greet::{Accepted, Greeted, protocol_error, read_packet, refuse};
 use super::identity::{Identity, PeerAddress, PeerProcess};
 use crate::accounts::{ClientHost, Login, Verified};
 use crate::wire::capability;
-use crate::wire::handshake::{NATIVE_PASSWORD, Response, auth_switch_payload};
+use crate::wire::handshake::{NATIVE_PASSWORD, NONCE_BYTES, Response, auth_switch_payload};
 use crate::wire::response::ErrInfo;
 
 /// A client whose password was checked.
@@ -20,6 +20,8 @@ pub struct Authenticated {
     pub identity: Identity,
     /// Its handshake response.
     pub response: Response,
+    /// The challenge that it answered.
+    pub nonce: [u8; NONCE_BYTES],
     /// Sequence number of our next packet.
     pub seq: u8,
 }
@@ -40,13 +42,9 @@ pub async fn authenticate(greeted: Greeted, context: &Context) -> Result<Authent
         response.auth = answer;
         seq = next;
     }
-    let (user, user_branch) = split_user(&response.user, context.config.routing.user_separator);
+    let (user, user_branch) = context.config.routing.split_user(&response.user);
     let address = accepted.peer_address();
-    let client_host = match address {
-        PeerAddress::Unix => ClientHost::Unix,
-        PeerAddress::Tcp { ip, .. } => ClientHost::Ip(ip),
-    };
-    let login = Login { user: &user, client_host, nonce: &nonce, response: &response.auth };
+    let login = login(&user, &address, &nonce, &response);
     let verified = match context.accounts.authenticate(login).await {
         Ok(verified) => verified,
         Err(denied) => {
@@ -61,33 +59,19 @@ pub async fn authenticate(greeted: Greeted, context: &Context) -> Result<Authent
         view.program = program.unwrap_or_default();
     });
     let identity = Identity { user, user_branch, attributes, address, process: PeerProcess::NotLooked };
-    Ok(Authenticated { accepted, verified, identity, response, seq })
+    Ok(Authenticated { accepted, verified, identity, response, nonce, seq })
 }
 
-/// `account+branch`, if the separator is on and something stands on both sides.
-fn split_user(user: &str, separator: Option<char>) -> (String, Option<String>) {
-    match separator.and_then(|separator| user.split_once(separator)) {
-        Some((account, branch)) if !account.is_empty() && !branch.is_empty() => {
-            (account.to_owned(), Some(branch.to_owned()))
-        }
-        _ => (user.to_owned(), None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_name_is_split_only_when_asked_for() {
-        let split = |user, separator| {
-            let (account, branch) = split_user(user, separator);
-            (account, branch.unwrap_or_default())
-        };
-        assert_eq!(split("bd+polecat-nux", Some('+')), ("bd".into(), "polecat-nux".into()));
-        assert_eq!(split("bd+a+b", Some('+')), ("bd".into(), "a+b".into()));
-        assert_eq!(split("bd+polecat-nux", None), ("bd+polecat-nux".into(), String::new()));
-        assert_eq!(split("+x", Some('+')), ("+x".into(), String::new()));
-        assert_eq!(split("x+", Some('+')), ("x+".into(), String::new()));
-    }
+/// What the accounts are asked.
+pub fn login<'a>(
+    user: &'a str,
+    address: &PeerAddress,
+    nonce: &'a [u8; NONCE_BYTES],
+    response: &'a Response,
+) -> Login<'a> {
+    let client_host = match *address {
+        PeerAddress::Unix => ClientHost::Unix,
+        PeerAddress::Tcp { ip, .. } => ClientHost::Ip(ip),
+    };
+    Login { user, client_host, nonce, response: &response.auth }
 }

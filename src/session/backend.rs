@@ -26,6 +26,17 @@ pub enum Trouble {
     Tell(ErrInfo),
     /// The client is told; the session can't go on.
     TellAndEnd(ErrInfo),
+    /// Dolt takes us for another account than the client's; told, and the session can't go on.
+    AccountDiffers(ErrInfo),
+}
+
+impl Trouble {
+    /// What the client is told.
+    pub fn into_err(self) -> ErrInfo {
+        match self {
+            Self::Tell(err) | Self::TellAndEnd(err) | Self::AccountDiffers(err) => err,
+        }
+    }
 }
 
 impl Session {
@@ -77,7 +88,7 @@ impl Session {
             return Err(Trouble::Tell(ErrInfo::new(1105, "HY000", text)));
         };
         self.verified.check_current_user(current_user).map_err(|denied| {
-            Trouble::TellAndEnd(ErrInfo::new(denied.code(), denied.sql_state(), denied.to_string()))
+            Trouble::AccountDiffers(ErrInfo::new(denied.code(), denied.sql_state(), denied.to_string()))
         })?;
         self.check_branch(branch.as_deref())?;
         self.state.autocommit = autocommit == "1";

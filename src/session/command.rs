@@ -55,7 +55,7 @@ impl Session {
         self.client.skip(incoming).await?;
         match trouble {
             Trouble::Tell(err) => Ok(self.client.send_err(1, &err).await?),
-            Trouble::TellAndEnd(err) => {
+            Trouble::TellAndEnd(err) | Trouble::AccountDiffers(err) => {
                 self.client.send_err(1, &err).await?;
                 Err(Ending::DoltLost(err.message))
             }

@@ -125,10 +125,7 @@ fn decide_one(
     let requested = Requested { database: database.to_owned(), branch: None };
     let choice = route::choose(identity, Some(&requested), routing, assigned);
     let existence = match &choice.branch {
-        route::Wanted::Branch(name) => match listing.branch(database, name) {
-            Some(spelled) => Existence::Exists { spelled: spelled.to_owned() },
-            None => Existence::Missing,
-        },
+        route::Wanted::Branch(name) => listing.existence(database, name),
         _ => Existence::Missing,
     };
     let place = match route::resolve(&choice, database, &existence, routing) {

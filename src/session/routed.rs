@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::authenticate::Authenticated;
+use super::authenticate::{self, Authenticated};
 use super::backend::Trouble;
 use super::client_socket::ClientSocket;
 use super::context::Context;
@@ -12,7 +12,7 @@ use super::heads::{Heads, Place};
 use super::identity::{Identity, PeerProcess};
 use super::peer::PeerSocket;
 use super::prepared::PreparedStatements;
-use super::route::Requested;
+use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
 use crate::clients::{Client, Registration};
@@ -49,7 +49,7 @@ pub struct Session {
 impl Session {
     /// Chooses the branch, opens the backend, and says OK to the client; or says why not.
     pub async fn route(authenticated: Authenticated, context: &Arc<Context>) -> Result<Self, Ending> {
-        let Authenticated { accepted, verified, identity, response, seq } = authenticated;
+        let Authenticated { accepted, verified, identity, response, nonce, seq } = authenticated;
         let login = BackendLogin {
             user: verified.user.clone(),
             stage1: verified.stage1.clone(),
@@ -68,7 +68,7 @@ impl Session {
             identity,
             heads: Heads::default(),
             routed: false,
-            state: SessionState::new(response.database, true),
+            state: SessionState::new(response.database.clone(), true),
             prepared: PreparedStatements::default(),
             backend: None,
             in_flight: false,
@@ -76,9 +76,18 @@ impl Session {
             option_sent: None,
             lost: None,
         };
-        if let Err(trouble) = session.enter().await {
-            let (Trouble::Tell(err) | Trouble::TellAndEnd(err)) = trouble;
-            return Err(refuse(&mut session.client, seq, err).await);
+        let mut entered = session.enter().await;
+        if let Err(Trouble::AccountDiffers(_)) = entered {
+            // Accounts may have changed since they were read.
+            let login = authenticate::login(&session.identity.user, &session.identity.address, &nonce, &response);
+            if let Ok(verified) = context.accounts.authenticate_again(login).await {
+                session.login.host = verified.backend_host;
+                session.verified = verified;
+                entered = session.enter().await;
+            }
+        }
+        if let Err(trouble) = entered {
+            return Err(refuse(&mut session.client, seq, trouble.into_err()).await);
         }
         session.client.send_packet(seq, &ok_payload(OkInfo::default())).await?;
         session.show();
@@ -89,7 +98,7 @@ impl Session {
         let plain =
             self.state.database.as_deref().map(Requested::parse).filter(|asked| asked.branch.is_none());
         if let Some(asked) = plain
-            && !self.is_main_only(&asked.database)
+            && !self.context.config.routing.is_main_only(&asked.database)
         {
             self.ensure_routed().await?;
         }
@@ -99,10 +108,6 @@ impl Session {
         self.ensure_backend().await
     }
 
-    fn is_main_only(&self, database: &str) -> bool {
-        self.context.config.routing.main_only.iter().any(|name| name.eq_ignore_ascii_case(database))
-    }
-
     /// The registry's entry.
     pub fn entry(&self) -> &Arc<Client> {
         &self.registration.client
@@ -110,7 +115,35 @@ impl Session {
 
     /// Decides the branch of every database, once; and of databases that came since.
     pub async fn ensure_routed(&mut self) -> Result<(), Trouble> {
-        if !self.routed && self.identity.process == PeerProcess::NotLooked {
+        let assigned = self.context.assigned.all();
+        if !self.routed {
+            self.look_at_process(&assigned).await;
+        }
+        if !self.routed && !may_be_routed(&self.identity, &self.context.config.routing.rules, assigned.len()) {
+            self.routed = true;
+            return Ok(());
+        }
+        if self.routed && self.heads.all().next().is_none() {
+            return Ok(());
+        }
+        let listing = self.context.branches.listing().await.map_err(|error| {
+            let text = format!("Branchline cannot read the list of branches: {error}");
+            Trouble::Tell(ErrInfo::new(1105, "HY000", text))
+        })?;
+        self.routed = true;
+        let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+        if changed && self.backend.is_some() {
+            self.set_heads().await?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Looks up the peer's process, unless what the client sent itself decides everywhere.
+    async fn look_at_process(&mut self, assigned: &[AssignedRule]) {
+        // Of no database in particular: one that nothing exempts.
+        let any = Requested { database: String::new(), branch: None };
+        if needs_process(&self.identity, Some(&any), &self.context.config.routing, assigned) {
             let hint = self.identity.attributes.get("_pid").and_then(|pid| pid.parse().ok());
             self.identity.process = self.context.peers.process_of(self.peer, hint).await;
             if let PeerProcess::Found(process) = &self.identity.process {
@@ -120,29 +153,6 @@ impl Session {
                 });
             }
         }
-        let assigned = self.context.assigned.all();
-        if !self.routed && !may_be_routed(&self.identity, &self.context.config.routing.rules, assigned.len())
-        {
-            self.routed = true;
-            return Ok(());
-        }
-        if self.routed && self.heads.all().next().is_none() {
-            return Ok(());
-        }
-        let listing = self.context.branches.listing().await.map_err(|error| {
-            Trouble::Tell(ErrInfo::new(
-                1105,
-                "HY000",
-                format!("Branchline cannot read the list of branches: {error}"),
-            ))
-        })?;
-        self.routed = true;
-        let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
-        if changed && self.backend.is_some() {
-            self.set_heads().await?;
-        }
-        self.show();
-        Ok(())
     }
 
     /// Refuses a database that the session's route does not exist in.

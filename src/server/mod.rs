@@ -1,0 +1,165 @@
+//! Puts the parts together and runs them: Dolt first, then the listeners, then signals until the end.
+//! Owns start, drain and stop. Does not serve connections: `session` does.
+//! Always: `ready ADDR` is printed only when SQL is served, and Dolt is stopped whatever ends us but SIGKILL.
+
+mod console;
+mod dump;
+mod listen;
+mod signals;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use self::console::LiveConsole;
+use self::listen::Listener;
+use self::signals::Signals;
+use crate::admin::{BindError, Console};
+
+use crate::accounts::Directory;
+use crate::branch::{Branches, Forks};
+use crate::clients::Clients;
+use crate::config::resolve::CONSOLE_SOCKET;
+use crate::config::{Config, DoltSource};
+use crate::dolt::Dolt;
+use crate::pool::Pool;
+use crate::session::peer::PeerProcesses;
+use crate::session::route::AssignedRules;
+use crate::session::{Context, ControlAccounts};
+
+/// Why Branchline did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Dolt did not come up.
+    #[error(transparent)]
+    Dolt(#[from] crate::dolt::StartError),
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {error}{hint}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The assigned rules could not be read.
+    #[error(transparent)]
+    Assigned(#[from] crate::session::route::assigned::AssignedError),
+    /// The console's socket could not be made.
+    #[error(transparent)]
+    Console(#[from] BindError),
+    /// Signals could not be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. The exit code of `branchline serve`.
+pub async fn run(config: Config) -> ExitCode {
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "cannot serve");
+            eprintln!("branchline: {error}");
+            match error {
+                ServeError::Dolt(error) => ExitCode::from(error.exit_code()),
+                _ => ExitCode::from(1),
+            }
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), ServeError> {
+    let started = SystemTime::now();
+    // A port that is taken is told before Dolt is started for nothing.
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(Listener::tcp(*address).await?);
+    }
+    if let Some(path) = &config.socket {
+        listeners.push(Listener::unix(path).await?);
+    }
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    let dolt = tokio::select! {
+        started = Dolt::start(&config) => started?,
+        // Dropping the start ends what it has begun.
+        () = signals.stop() => return Ok(()),
+    };
+    let served = serve_with(config, started, &dolt, listeners, &mut signals).await;
+    dolt.stop().await;
+    info!("stopped");
+    served
+}
+
+async fn serve_with(
+    config: Config,
+    started: SystemTime,
+    dolt: &Dolt,
+    listeners: Vec<Listener>,
+    signals: &mut Signals,
+) -> Result<(), ServeError> {
+    let assigned = AssignedRules::load(&config.state_dir)?;
+    let console = Console::bind(&config.state_dir.join(CONSOLE_SOCKET))?;
+    let context = Arc::new(context(config, dolt.clone(), assigned));
+    let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
+    let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
+    let stopping = CancellationToken::new();
+    let console = tokio::spawn(console.serve(live, stopping.clone()));
+    let accepting = CancellationToken::new();
+    let sessions = TaskTracker::new();
+    for listener in listeners {
+        println!("ready {listener}");
+        info!(address = %listener, "serving");
+        tokio::spawn(listener.accept(Arc::clone(&context), accepting.clone(), sessions.clone()));
+    }
+    signals.until_stop(|| dump::dump(&context)).await;
+    info!("stopping: no new connections");
+    accepting.cancel();
+    drain(&context, &sessions).await;
+    stopping.cancel();
+    if let Err(error) = console.await {
+        warn!(%error, "the console ended badly");
+    }
+    Ok(())
+}
+
+fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
+    let data_dir = match config.dolt.source {
+        DoltSource::Private { .. } => Some(config.data_dir.clone()),
+        DoltSource::External { .. } => None,
+    };
+    let control = dolt.control().clone();
+    Context {
+        pool: Pool::new(dolt.clone()),
+        clients: Arc::new(Clients::new()),
+        accounts: Directory::new(ControlAccounts(control.clone())),
+        peers: PeerProcesses::new(),
+        branches: Branches::new(control, data_dir),
+        forks: Forks::new(),
+        assigned,
+        drain: CancellationToken::new(),
+        dolt,
+        config,
+    }
+}
+
+/// Lets idle clients go at once, those in a statement or transaction within the limit, and then the rest.
+async fn drain(context: &Context, sessions: &TaskTracker) {
+    sessions.close();
+    context.drain.cancel();
+    let limit = context.config.limits.drain_timeout;
+    if tokio::time::timeout(limit, sessions.wait()).await.is_err() {
+        let left = context.clients.all();
+        warn!(clients = left.len(), "still busy after limits.drain_timeout_s: ending them");
+        for client in left {
+            client.cancel.cancel();
+        }
+        sessions.wait().await;
+    }
+}
+
