@@ -30,7 +30,9 @@ pub enum Problem {
     #[error("it has an empty part before, between or after slashes")]
     EmptyComponent,
     /// `.x`, `x..y`, `x.`, `x.lock`, `x@{`.
-    #[error("its parts may not begin with a dot, contain .. or @{{ or end with .lock, nor the name with a dot")]
+    #[error(
+        "its parts may not begin with a dot, contain .. or @{{ or end with .lock, nor the name with a dot"
+    )]
     Component,
 }
 
@@ -63,7 +65,8 @@ pub fn check(name: &str) -> Result<(), Problem> {
         return Err(Problem::EmptyComponent);
     }
     let bad_component = |part: &str| part.starts_with('.') || part.ends_with(".lock");
-    if name.ends_with('.') || name.contains("..") || name.contains("@{") || name.split('/').any(bad_component) {
+    if name.ends_with('.') || name.contains("..") || name.contains("@{") || name.split('/').any(bad_component)
+    {
         return Err(Problem::Component);
     }
     Ok(())
