@@ -185,10 +185,9 @@ fn judge(accounts: &Accounts, login: Login<'_>) -> Result<Verified, Denied> {
     };
     let stage1 = native::verify(login.nonce, login.response, &stored).map_err(|_| credentials())?;
     let account = found.filter(|account| !account.locked).ok_or_else(credentials)?;
-    let backend_host = accounts.backend_host(login.user, account).ok_or_else(|| Denied::BoundElsewhere {
-        user: account.user.clone(),
-        host: account.host.clone(),
-    })?;
+    let backend_host = accounts
+        .backend_host(login.user, account)
+        .ok_or_else(|| Denied::BoundElsewhere { user: account.user.clone(), host: account.host.clone() })?;
     Ok(Verified { user: login.user.to_owned(), account: account.clone(), stage1, backend_host })
 }
 
@@ -401,7 +400,10 @@ mod tests {
         ] {
             let login = Login { user, client_host, nonce: NONCE, response };
             let denied = directory.authenticate(login).await.expect_err("refused");
-            assert_eq!((denied.to_string().as_str(), denied.code(), denied.sql_state()), (want, 1045, "28000"));
+            assert_eq!(
+                (denied.to_string().as_str(), denied.code(), denied.sql_state()),
+                (want, 1045, "28000")
+            );
         }
     }
 
@@ -411,6 +413,9 @@ mod tests {
         let verified = directory.authenticate(login("x", &pw())).await.expect("right");
         assert_eq!(verified.check_current_user("x@%"), Ok(()));
         let denied = verified.check_current_user("x@localhost").expect_err("another");
-        assert!(denied.to_string().contains("x@%,") && denied.to_string().contains("x@localhost"), "{denied}");
+        assert!(
+            denied.to_string().contains("x@%,") && denied.to_string().contains("x@localhost"),
+            "{denied}"
+        );
     }
 }

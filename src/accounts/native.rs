@@ -94,11 +94,7 @@ pub fn verify(nonce: &[u8; 20], response: &[u8], stored: &StoredHash) -> Result<
     let proved = sha1(&[&stage1]).ct_eq(&hash) & response_is_hash;
     let right = Choice::conditional_select(&proved, &response_is_empty, Choice::from(is_empty))
         & Choice::from(is_somebody);
-    if bool::from(right) {
-        Ok(Stage1((is_empty == 0).then_some(stage1)))
-    } else {
-        Err(WrongPassword)
-    }
+    if bool::from(right) { Ok(Stage1((is_empty == 0).then_some(stage1))) } else { Err(WrongPassword) }
 }
 
 /// The answer to Dolt's nonce; empty for an empty password.
@@ -125,10 +121,7 @@ fn xor(mut a: Hash, b: Hash) -> Hash {
 }
 
 fn hex_digit(digit: u8) -> Result<u8, MalformedHash> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
-        .ok_or(MalformedHash)
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or(MalformedHash)
 }
 
 #[cfg(test)]
@@ -170,13 +163,11 @@ mod tests {
     fn wrong_answers() {
         let stored = StoredHash::parse(PW).expect("a hash");
         let right = scramble("pw", NONCE);
-        for wrong in
-            [scramble("Pw", NONCE), scramble("pw", b"9123456789abcdefghij"), right[..19].to_vec(), {
-                let mut longer = right.clone();
-                longer.push(0);
-                longer
-            }]
-        {
+        for wrong in [scramble("Pw", NONCE), scramble("pw", b"9123456789abcdefghij"), right[..19].to_vec(), {
+            let mut longer = right.clone();
+            longer.push(0);
+            longer
+        }] {
             assert_eq!(verify(NONCE, &wrong, &stored).err(), Some(WrongPassword), "{wrong:?}");
         }
     }

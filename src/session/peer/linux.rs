@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::Image;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
-use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
 
@@ -113,12 +114,12 @@ fn has_link(pid: u32, link: &str) -> bool {
     use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(descriptors) = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty()) else { return false };
-    let mut entries = [std::mem::MaybeUninit::uninit(); 8192];
-    let mut entries = RawDir::new(&descriptors, &mut entries);
+    let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 8192];
+    let mut entries = RawDir::new(&descriptors, &mut buffer);
+    let mut target = [0; 64];
     while let Some(Ok(entry)) = entries.next() {
-        let mut target = [std::mem::MaybeUninit::uninit(); 64];
-        if let Ok((target, _)) = readlinkat_raw(&descriptors, entry.file_name(), &mut target)
-            && *target == *link.as_bytes()
+        if let Ok(length) = readlinkat_raw(&descriptors, entry.file_name(), &mut target[..])
+            && target.get(..length) == Some(link.as_bytes())
         {
             return true;
         }
@@ -126,13 +127,17 @@ fn has_link(pid: u32, link: &str) -> bool {
     false
 }
 
-/// Start time in clock ticks since boot; None if there is no such process.
-pub(super) fn start_ticks(pid: u32) -> Option<u64> {
+/// What tells one program image from another with the same pid; None if there is no such process.
+pub(super) fn image(pid: u32) -> Option<Image> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, parentheses too; starttime is the 20th field after it.
+    // The name in parentheses may hold anything, parentheses too. After it, proc(5)'s third field comes first.
     let after_name = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_ascii_whitespace();
+    let start_ticks = fields.nth(22 - 3)?.parse().ok()?;
+    let environment_start = fields.nth(50 - 22 - 1)?.parse().ok()?;
+    let environment_end = fields.next()?.parse().ok()?;
+    Some(Image { start_ticks, environment: (environment_start, environment_end) })
 }
 
 /// Path of the executable; None if there is no such process or it may not be looked at.

@@ -13,11 +13,13 @@ mod platform;
 mod platform;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::identity::{PeerProcess, ProcessEnvironment, ProcessIdentity};
+use super::identity::{PeerProcess, ProcessIdentity};
 use cache::Cache;
 
 /// Look-ups at once: each may walk all of /proc.
@@ -25,6 +27,10 @@ const LOOKUPS_MAX: usize = 4;
 
 /// Holders of one connection that are looked at before giving up.
 const HOLDERS_MAX: usize = 16;
+
+/// How often, and how long, a process that is between two programs (exec) is waited for.
+const EXEC_TRIES_MAX: u32 = 20;
+const EXEC_WAIT: Duration = Duration::from_millis(1);
 
 /// What the kernel says of a connection's other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,12 +131,7 @@ fn may_look_at(uid: u32) -> Result<(), String> {
 }
 
 /// Of several processes any will do if they carry the same variables.
-fn read_several(
-    pids: &[u32],
-    inode: u32,
-    uid: u32,
-    cache: &Mutex<Cache>,
-) -> Result<ProcessIdentity, String> {
+fn read_several(pids: &[u32], inode: u32, uid: u32, cache: &Mutex<Cache>) -> Result<ProcessIdentity, String> {
     let several = |why: &str| {
         let mut list: Vec<String> = pids.iter().take(HOLDERS_MAX).map(u32::to_string).collect();
         if pids.len() > HOLDERS_MAX {
@@ -166,35 +167,73 @@ fn read_holder(pid: u32, inode: u32, uid: u32, cache: &Mutex<Cache>) -> Result<P
     if platform::holds(pid, inode) { Ok(process) } else { Err(gone(pid)) }
 }
 
-/// What is known of `pid`, read once per (pid, start time, executable).
-fn read(pid: u32, uid: u32, cache: &Mutex<Cache>) -> Result<ProcessIdentity, String> {
-    let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
-    let start_ticks = platform::start_ticks(pid).ok_or_else(|| gone(pid))?;
-    let executable = platform::executable(pid).ok_or_else(|| gone(pid))?;
-    if let Some(process) = lock().get(pid, start_ticks, uid, &executable) {
-        return Ok(process);
-    }
-    let environment = read_environment(pid, uid);
-    if platform::start_ticks(pid) != Some(start_ticks) || platform::executable(pid).as_ref() != Some(&executable) {
-        return Err(gone(pid));
-    }
-    let program = executable.file_name().unwrap_or_default().to_string_lossy();
-    // What the kernel adds when the file was replaced, e.g. by an upgrade.
-    let program = program.strip_suffix(" (deleted)").unwrap_or(&program).to_owned();
-    let process = ProcessIdentity { pid, start_ticks, program, environment };
-    lock().insert(uid, executable, process.clone());
-    Ok(process)
+/// Tells a process from another that had its pid, and from itself before an exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Image {
+    /// Start time in clock ticks since boot.
+    start_ticks: u64,
+    /// Where the environment begins and ends in memory: anew with each exec, 0 in the middle of one.
+    environment: (u64, u64),
 }
 
-fn read_environment(pid: u32, uid: u32) -> Result<ProcessEnvironment, String> {
+/// What a process runs.
+#[derive(Debug, PartialEq, Eq)]
+struct Program {
+    image: Image,
+    executable: PathBuf,
+}
+
+impl Program {
+    fn of(pid: u32) -> Result<Self, String> {
+        let image = platform::image(pid).ok_or_else(|| gone(pid))?;
+        let executable = platform::executable(pid).ok_or_else(|| gone(pid))?;
+        Ok(Self { image, executable })
+    }
+
+    /// Base name of the executable.
+    fn name(&self) -> String {
+        let name = self.executable.file_name().unwrap_or_default().to_string_lossy();
+        // What the kernel adds when the file was replaced, e.g. by an upgrade.
+        name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
+    }
+}
+
+/// What is known of `pid`, read once per program that it runs.
+fn read(pid: u32, uid: u32, cache: &Mutex<Cache>) -> Result<ProcessIdentity, String> {
+    let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..EXEC_TRIES_MAX {
+        let program = Program::of(pid)?;
+        if let Some(process) = lock().get(pid, uid, &program) {
+            return Ok(process);
+        }
+        let environment = match read_environment(pid, uid) {
+            Ok(block) if block.is_empty() && program.image.environment.1 == 0 => None,
+            Ok(block) => Some(Ok(environment::pick(pid, &block))),
+            Err(reason) => Some(Err(reason)),
+        };
+        match environment {
+            Some(environment) if Program::of(pid)? == program => {
+                let start_ticks = program.image.start_ticks;
+                let process = ProcessIdentity { pid, start_ticks, program: program.name(), environment };
+                if process.environment.is_ok() {
+                    lock().insert(uid, program, process.clone());
+                }
+                return Ok(process);
+            }
+            _ => std::thread::sleep(EXEC_WAIT),
+        }
+    }
+    Err(format!("process {pid} keeps starting other programs"))
+}
+
+fn read_environment(pid: u32, uid: u32) -> Result<Vec<u8>, String> {
     match platform::uid_of(pid) {
         Some(runs_as) if runs_as != uid => {
-            return Err(format!("it runs as uid {runs_as}, but uid {uid} opened the connection"));
+            Err(format!("it runs as uid {runs_as}, but uid {uid} opened the connection"))
         }
-        Some(_) => {}
-        None => return Err(gone(pid)),
+        Some(_) => platform::environment(pid),
+        None => Err(gone(pid)),
     }
-    Ok(environment::pick(pid, &platform::environment(pid)?))
 }
 
 fn gone(pid: u32) -> String {

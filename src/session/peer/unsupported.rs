@@ -22,7 +22,7 @@ pub(super) fn holders(_inode: u32) -> Result<Vec<u32>, String> {
     Err(NOT_SUPPORTED.to_owned())
 }
 
-pub(super) fn start_ticks(_pid: u32) -> Option<u64> {
+pub(super) fn image(_pid: u32) -> Option<super::Image> {
     None
 }
 

@@ -56,7 +56,9 @@ pub enum AssignedError {
         source: io::Error,
     },
     /// It isn't what we write.
-    #[error("the assigned routes in {path} are damaged: {problem}; repair the file, or move it away to start without")]
+    #[error(
+        "the assigned routes in {path} are damaged: {problem}; repair the file, or move it away to start without"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -84,7 +86,9 @@ impl AssignedRules {
     pub fn load(state_dir: &Path) -> Result<Self, AssignedError> {
         let path = state_dir.join(FILE);
         let stored = match fs::read(&path) {
-            Ok(bytes) => parse(&bytes).map_err(|problem| AssignedError::Damaged { path: path.clone(), problem })?,
+            Ok(bytes) => {
+                parse(&bytes).map_err(|problem| AssignedError::Damaged { path: path.clone(), problem })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (1, Vec::new()),
             Err(source) => return Err(AssignedError::Read { path, source }),
         };
@@ -185,7 +189,10 @@ fn origin(id: u32) -> String {
 fn parse(bytes: &[u8]) -> Result<(u32, Vec<AssignedRule>), String> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if stored.version != VERSION {
-        return Err(format!("version {} is not {VERSION}, which is all this Branchline knows", stored.version));
+        return Err(format!(
+            "version {} is not {VERSION}, which is all this Branchline knows",
+            stored.version
+        ));
     }
     let mut rules: Vec<AssignedRule> = Vec::with_capacity(stored.rules.len());
     for assigned in stored.rules {
@@ -261,9 +268,9 @@ impl StoredRule {
     fn read(self, id: u32) -> Result<Rule, String> {
         check_template(&self.branch)?;
         let address = match self.address {
-            Some(text) => {
-                Some(parse_address(&text).ok_or_else(|| format!("{text} is not an address, a network or unix"))?)
-            }
+            Some(text) => Some(
+                parse_address(&text).ok_or_else(|| format!("{text} is not an address, a network or unix"))?,
+            ),
             None => None,
         };
         Ok(Rule {
@@ -333,11 +340,15 @@ mod tests {
         for (text, says) in [
             ("{".to_owned(), "EOF"),
             (String::new(), "EOF"),
-            (good.replace("\"version\":1", "\"version\":2"), "version 2"),
+            (good.replace("RULE", r#"{"branch":"a"}"#).replace("version\":1", "version\":2"), "version 2"),
             (good.replace("RULE", r#"{"branch":"a b"}"#), "rule 1"),
             (good.replace("RULE", r#"{"branch":"a","acount":"b"}"#), "acount"),
             (good.replace("RULE", r#"{"branch":"a","address":"nowhere"}"#), "nowhere"),
-            (good.replace("RULE", r#"{"branch":"a"}"#).replace("seconds\":1", &format!("seconds\":{}", u64::MAX)), "range"),
+            (
+                good.replace("RULE", r#"{"branch":"a"}"#)
+                    .replace("seconds\":1", &format!("seconds\":{}", u64::MAX)),
+                "range",
+            ),
         ] {
             let dir = tempfile::tempdir().expect("a temp dir");
             let path = dir.path().join(FILE);

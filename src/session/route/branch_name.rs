@@ -14,9 +14,12 @@ pub enum Problem {
     /// Over `BRANCH_NAME_BYTES_MAX`.
     #[error("it is longer than 255 bytes")]
     TooLong,
-    /// `HEAD`, `-` or `@`.
-    #[error("HEAD, - and @ mean something else to Dolt")]
+    /// `HEAD` or `@`.
+    #[error("HEAD and @ mean something else to Dolt")]
     Reserved,
+    /// `-x`: `DOLT_CHECKOUT` would take it for an option.
+    #[error("Dolt would take a name that begins with - for an option")]
+    LeadingDash,
     /// 32 characters of 0-9 and a-v.
     #[error("Dolt would take it for a commit hash")]
     LooksLikeHash,
@@ -30,7 +33,9 @@ pub enum Problem {
     #[error("it has an empty part before, between or after slashes")]
     EmptyComponent,
     /// `.x`, `x..y`, `x.`, `x.lock`, `x@{`.
-    #[error("its parts may not begin with a dot, contain .. or @{{ or end with .lock, nor the name with a dot")]
+    #[error(
+        "its parts may not begin with a dot, contain .. or @{{ or end with .lock, nor the name with a dot"
+    )]
     Component,
 }
 
@@ -53,8 +58,11 @@ pub fn check(name: &str) -> Result<(), Problem> {
         }
     }
     // Dolt refuses `HEAD` and `head` only, but matches names case-insensitively.
-    if name.eq_ignore_ascii_case("head") || name == "-" || name == "@" {
+    if name.eq_ignore_ascii_case("head") || name == "@" {
         return Err(Problem::Reserved);
+    }
+    if name.starts_with('-') {
+        return Err(Problem::LeadingDash);
     }
     if name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v')) {
         return Err(Problem::LooksLikeHash);
@@ -63,7 +71,8 @@ pub fn check(name: &str) -> Result<(), Problem> {
         return Err(Problem::EmptyComponent);
     }
     let bad_component = |part: &str| part.starts_with('.') || part.ends_with(".lock");
-    if name.ends_with('.') || name.contains("..") || name.contains("@{") || name.split('/').any(bad_component) {
+    if name.ends_with('.') || name.contains("..") || name.contains("@{") || name.split('/').any(bad_component)
+    {
         return Err(Problem::Component);
     }
     Ok(())
@@ -95,13 +104,15 @@ mod tests {
             ("Polecat_1.2", Ok(())),
             ("feature/a/b", Ok(())),
             ("a@b", Ok(())),
-            ("-a", Ok(())),
+            ("a/-b", Ok(())),
             ("", Err(Empty)),
             (&long, Err(TooLong)),
             (&long[..255], Ok(())),
             ("HEAD", Err(Reserved)),
             ("head", Err(Reserved)),
-            ("-", Err(Reserved)),
+            ("-", Err(LeadingDash)),
+            ("-b", Err(LeadingDash)),
+            ("--force", Err(LeadingDash)),
             ("@", Err(Reserved)),
             ("0123456789abcdefghijklmnopqrstuv", Err(LooksLikeHash)),
             ("0123456789abcdefghijklmnopqrstuw", Ok(())),
@@ -141,6 +152,7 @@ mod tests {
         #[test]
         fn what_passes_needs_no_escape(name in r#"[a-z'"`;\\/\x00-\x20.@-]{0,12}"#) {
             if check(&name).is_ok() {
+                prop_assert!(!name.starts_with('-'));
                 prop_assert!(!name.contains(['\'', '"', '`', '\\', ' ', '\0']));
             }
             let _ = printable(&name);

@@ -73,7 +73,9 @@ pub fn resolve(choice: &Choice, database: &str, existence: &Existence, routing: 
         (Wanted::Branch(_), Existence::Exists { spelled }) => Placement::OnBranch(spelled.clone()),
         (Wanted::Branch(name), Existence::Missing) => match &routing.create_pattern {
             Some(pattern) if pattern.matches(name) => Placement::ForkAtFirstWrite(name.clone()),
-            pattern => Placement::Refused(missing(choice, database, name, pattern.as_ref().map(|p| p.as_str()))),
+            pattern => {
+                Placement::Refused(missing(choice, database, name, pattern.as_ref().map(|p| p.as_str())))
+            }
         },
         (Wanted::Invalid { name, problem }, _) => Placement::Refused(Refusal {
             text: format!(
@@ -132,11 +134,7 @@ mod tests {
             (choice(Wanted::AsAsked), &Existence::Missing, Placement::AsAsked),
             (choice(Wanted::Default), &Existence::Missing, Placement::Default),
             (wanted("polecat-x"), &exists, Placement::OnBranch("Polecat-x".to_owned())),
-            (
-                wanted("polecat-y"),
-                &Existence::Missing,
-                Placement::ForkAtFirstWrite("polecat-y".to_owned()),
-            ),
+            (wanted("polecat-y"), &Existence::Missing, Placement::ForkAtFirstWrite("polecat-y".to_owned())),
         ] {
             assert_eq!(resolve(&choice, "db", existence, &creates), want);
         }
@@ -144,10 +142,11 @@ mod tests {
 
     #[test]
     fn refusals_name_the_branch_why_and_what_to_do() {
-        let text = |choice: &Choice, routing: &Routing| match resolve(choice, "db", &Existence::Missing, routing) {
-            Placement::Refused(refusal) => refusal.text,
-            other => panic!("{other:?}"),
-        };
+        let text =
+            |choice: &Choice, routing: &Routing| match resolve(choice, "db", &Existence::Missing, routing) {
+                Placement::Refused(refusal) => refusal.text,
+                other => panic!("{other:?}"),
+            };
         let wanted = choice(Wanted::Branch("feature".to_owned()));
         assert_eq!(
             text(&wanted, &routing(Some("polecat-*"))),

@@ -118,7 +118,8 @@ pub fn apply(rule: &Rule, facts: &Facts<'_>) -> Verdict {
 
 fn conditions<'a>(rule: &'a Rule, facts: &'a Facts<'a>) -> impl Iterator<Item = Result<(), Absent>> + 'a {
     let identity = facts.identity;
-    let condition = |what: &str, glob: &Option<Glob>, value: &dyn Fn() -> Result<&'a str, Absent>| match glob {
+    let condition = |what: &str, glob: &Option<Glob>, value: &dyn Fn() -> Result<&'a str, Absent>| match glob
+    {
         None => Ok(()),
         Some(glob) => value().and_then(|value| matches(what, glob, value)),
     };
@@ -292,7 +293,9 @@ mod tests {
 
     #[test]
     fn templates() {
-        for good in ["main", "polecat-{polecat}", "{account}/{database}", "a-{attribute:role}", "{actor}{program}"] {
+        for good in
+            ["main", "polecat-{polecat}", "{account}/{database}", "a-{attribute:role}", "{actor}{program}"]
+        {
             assert_eq!(check_template(good), Ok(()), "{good}");
         }
         for bad in ["", "{", "a{b}", "{attribute:}", "a b", "x/{actor}/", "HEAD", "x'{actor}"] {

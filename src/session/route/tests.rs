@@ -80,7 +80,8 @@ fn first_match_wins() {
         rule("branchline.toml:12", "by-rule", |rule| rule.actor = Some(Glob::new("may*"))),
         rule("branchline.toml:16", "too-late", |_| {}),
     ]);
-    let assigned = [assigned(7, rule("", "by-assigned-{polecat}", |rule| rule.database = Some(Glob::new("gas*"))))];
+    let assigned =
+        [assigned(7, rule("", "by-assigned-{polecat}", |rule| rule.database = Some(Glob::new("gas*"))))];
     let mut who = everything();
     let check = |who: &Identity, name: Option<Requested>, branch: &str, reason: &str| {
         let choice = choose(who, name.as_ref(), &configured, &assigned);
@@ -119,7 +120,10 @@ fn what_did_not_count_is_noted() {
     };
     let gone = PeerProcess::Unknown { reason: "it is gone".to_owned() };
     for (process, reason) in [
-        (process("gt", Some("x")), "default branch; BD_BRANCH of pid 4711 not used: gt is in routing.env_exclude"),
+        (
+            process("gt", Some("x")),
+            "default branch; BD_BRANCH of pid 4711 not used: gt is in routing.env_exclude",
+        ),
         (process("gt", None), "default branch"),
         (gone, "default branch; the client's process is not known: it is gone"),
         (
@@ -153,7 +157,9 @@ fn rules_match_on_each_condition() {
         ("dashboard", |rule, glob| rule.program = glob),
         ("mayor", |rule, glob| rule.actor = glob),
         ("nux", |rule, glob| rule.polecat = glob),
-        ("witness", |rule, glob| rule.attributes = glob.into_iter().map(|glob| ("role".to_owned(), glob)).collect()),
+        ("witness", |rule, glob| {
+            rule.attributes = glob.into_iter().map(|glob| ("role".to_owned(), glob)).collect()
+        }),
     ];
     for (text, change) in changes {
         for (pattern, want) in [(text.to_owned(), "x"), (format!("{text}-not"), "(default)")] {
@@ -180,7 +186,8 @@ fn templates_are_filled_in() {
 #[test]
 fn names_that_cannot_be_branches_are_kept_out_of_sql() {
     let sql = "x'); DROP TABLE issues; --";
-    let choice = choose(&identity(process("bd", Some(sql))), database("beads").as_ref(), &routing(vec![]), &[]);
+    let choice =
+        choose(&identity(process("bd", Some(sql))), database("beads").as_ref(), &routing(vec![]), &[]);
     assert_eq!(choice.branch, Wanted::Invalid { name: sql.to_owned(), problem: branch_name::Problem::Quote });
     assert_eq!(choice.reason.to_string(), "BD_BRANCH of pid 4711 (bd)");
 }
@@ -236,8 +243,7 @@ fn anybody() -> impl Strategy<Value = Identity> {
     let text = || proptest::option::of(".{0,8}|polecat-[a-z]{1,3}");
     (".{0,8}", text(), text(), text(), text(), text(), any::<bool>()).prop_map(
         |(user, user_branch, attribute, bd_branch, actor, polecat, looked)| {
-            let environment =
-                Ok(ProcessEnvironment { bd_branch, bd_actor: actor, gt_polecat: polecat });
+            let environment = Ok(ProcessEnvironment { bd_branch, bd_actor: actor, gt_polecat: polecat });
             let found = ProcessIdentity { pid: 1, start_ticks: 1, program: "bd".to_owned(), environment };
             Identity {
                 user,
@@ -252,16 +258,15 @@ fn anybody() -> impl Strategy<Value = Identity> {
 
 fn any_rule() -> impl Strategy<Value = Rule> {
     let text = || proptest::option::of(r"[a-z*?]{0,4}");
-    (text(), text(), text(), r"[a-z{}:'/]{0,6}|\{(account|actor|polecat|program|attribute:branch)\}").prop_map(
-        |(account, database, actor, branch)| Rule {
+    (text(), text(), text(), r"[a-z{}:'/]{0,6}|\{(account|actor|polecat|program|attribute:branch)\}")
+        .prop_map(|(account, database, actor, branch)| Rule {
             account: account.map(Glob::new),
             database: database.map(Glob::new),
             actor: actor.map(Glob::new),
             branch,
             origin: "b.toml:1".to_owned(),
             ..Rule::default()
-        },
-    )
+        })
 }
 
 proptest! {
