@@ -3,188 +3,432 @@
 //! Does not parse: it looks at the words that decide. Does not know the session it runs in.
 //! Always: unknown is a write; linear in the text; bounded by [`STATEMENTS_MAX`].
 
-use std::fmt;
-use std::ops::Range;
+use super::body;
+use super::lexer::{DoubleQuotes, Lexer, TokenKind, name_value, text_value};
+use super::reader::Reader;
+use super::set;
+use super::summary::Pins as P;
 
-/// Statements of one text that are told apart; past it [`Summary::whole`] is false.
-pub const STATEMENTS_MAX: usize = 256;
+pub use super::summary::{Assignment, Kind, Pins, STATEMENTS_MAX, Scope, Summary};
 
-/// What a text does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// Top-level statements that are not empty, in order.
-    pub statements: Vec<Kind>,
-    /// False: the text was longer than what was given, went past a bound, or the end of a body could not
-    /// be told for sure. Then `statements` may lack some, and the last one may be less than it looks.
-    pub whole: bool,
-    /// Anything in it is not proven to be a read.
-    pub may_write: bool,
-    /// Session state it leaves that cannot be rebuilt on another backend.
-    pub pins: Pins,
-}
-
-/// Reasons why a session must keep its backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Pins(u16);
-
-impl Pins {
-    /// None.
-    pub const NONE: Self = Self(0);
-    /// `SET @x`, `@x :=`, `SELECT … INTO @x`.
-    pub const USER_VARIABLE: Self = Self(1);
-    /// `GET_LOCK()`.
-    pub const NAMED_LOCK: Self = Self(1 << 1);
-    /// `CREATE TEMPORARY TABLE`.
-    pub const TEMPORARY_TABLE: Self = Self(1 << 2);
-    /// `LOCK TABLES`.
-    pub const LOCK_TABLES: Self = Self(1 << 3);
-    /// `PREPARE … FROM`.
-    pub const SQL_PREPARE: Self = Self(1 << 4);
-    /// A SET that is not understood.
-    pub const UNKNOWN_SET: Self = Self(1 << 5);
-
-    /// No reason.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether all of `other` are in it.
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Adds.
-    pub fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Takes away.
-    pub fn remove(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-}
-
-impl std::ops::BitOr for Pins {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl fmt::Display for Pins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (Self::USER_VARIABLE, "user variable"),
-            (Self::NAMED_LOCK, "GET_LOCK"),
-            (Self::TEMPORARY_TABLE, "temporary table"),
-            (Self::LOCK_TABLES, "LOCK TABLES"),
-            (Self::SQL_PREPARE, "PREPARE"),
-            (Self::UNKNOWN_SET, "unknown SET"),
-        ];
-        let mut first = true;
-        for (_, name) in names.iter().filter(|(pin, _)| self.contains(*pin)) {
-            if !first {
-                f.write_str(", ")?;
-            }
-            first = false;
-            f.write_str(name)?;
-        }
-        Ok(())
-    }
-}
-
-/// One statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// Reads only.
-    Read,
-    /// Reads what the statement before left: SHOW WARNINGS, SHOW ERRORS, SHOW COUNT(*) …, GET DIAGNOSTICS,
-    /// SELECT @@warning_count, @@error_count, ROW_COUNT(), FOUND_ROWS().
-    Diagnostics,
-    /// USE.
-    Use {
-        /// As named, `db/branch` included; without quotes.
-        database: String,
-    },
-    /// SET of variables.
-    Set {
-        /// In order.
-        assignments: Vec<Assignment>,
-    },
-    /// BEGIN, START TRANSACTION.
-    Begin,
-    /// COMMIT.
-    Commit,
-    /// ROLLBACK, not to a savepoint.
-    Rollback,
-    /// SAVEPOINT, RELEASE SAVEPOINT, ROLLBACK TO.
-    Savepoint,
-    /// SET TRANSACTION of any scope.
-    SetTransaction,
-    /// CALL.
-    Call {
-        /// Last part of its name, lower case.
-        procedure: String,
-        /// Its arguments if all are plain string literals.
-        literal_args: Option<Vec<String>>,
-    },
-    /// KILL with a plain number.
-    Kill {
-        /// KILL QUERY.
-        query_only: bool,
-        /// Which connection.
-        id: u64,
-        /// Where the number stands in the text.
-        id_span: Range<usize>,
-    },
-    /// LOCK TABLES.
-    LockTables,
-    /// UNLOCK TABLES.
-    UnlockTables,
-    /// A SELECT or DO of RELEASE_LOCK() or RELEASE_ALL_LOCKS().
-    ReleaseLocks,
-    /// DML, DDL, everything else and whatever is unknown.
-    Write,
-}
-
-/// One assignment of a SET.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
-    /// Lower case, without `@@session.`; `names` and `character set` for those two forms.
-    pub name: String,
-    /// Whose variable.
-    pub scope: Scope,
-    /// The text `SET …` that gives another backend the same state; only if the value is a literal, DEFAULT
-    /// or a bare word. `None`: can't be replayed.
-    pub replay: Option<String>,
-    /// The value's text, a string literal without its quotes; `None` if it is not one plain value.
-    pub value: Option<String>,
-}
-
-/// Whose variable a SET changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// The session's.
-    Session,
-    /// The server's.
-    Global,
-    /// The server's, kept over restarts.
-    Persist,
-    /// `@x`.
-    User,
-}
+/// Arguments of a CALL that are kept.
+const LITERAL_ARGS_MAX: usize = 64;
 
 /// What `text` does. `complete` is false if it is only the beginning of the client's text.
+///
+/// For a session without ANSI_QUOTES, or of which that is not known: a text that it would cut differently
+/// counts as a write.
 pub fn summarize(text: &[u8], complete: bool) -> Summary {
-    // Until the lexer is in: everything is an unknown write.
-    let _ = (text, complete);
-    Summary { statements: vec![Kind::Write], whole: false, may_write: true, pins: Pins::NONE }
+    let (mut summary, depends) = read(text, complete, DoubleQuotes::Text);
+    summary.may_write |= depends;
+    summary
+}
+
+/// The same for a session whose `sql_mode` is known.
+pub fn summarize_in(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> Summary {
+    read(text, complete, double_quotes).0
+}
+
+fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, bool) {
+    let mut reader = Reader::new(text, double_quotes);
+    let mut summary = Summary { statements: Vec::new(), whole: complete, may_write: false, pins: Pins::NONE };
+    while let Some(kind) = reader.kind() {
+        if kind == TokenKind::Semicolon {
+            reader.pass_semicolon(true);
+            continue;
+        }
+        if summary.statements.len() == STATEMENTS_MAX {
+            summary.whole = false;
+            break;
+        }
+        let mut kind = statement(&mut reader);
+        // Half a name or number is another one.
+        let cut = reader.token.is_none() && !complete;
+        if reader.failed || (cut && !matches!(kind, Kind::Read | Kind::Diagnostics)) {
+            kind = Kind::Write;
+        }
+        summary.may_write |= reader.writes || writes(&kind);
+        summary.pins.insert(reader.pins);
+        summary.statements.push(kind);
+        if reader.failed {
+            break;
+        }
+        reader.pass_semicolon(false);
+    }
+    summary.whole &= !reader.failed && !reader.unsure;
+    summary.may_write |= !summary.whole;
+    (summary, reader.depends_on_ansi_quotes())
+}
+
+fn writes(kind: &Kind) -> bool {
+    match kind {
+        Kind::Call { procedure, literal_args } => procedure_writes(procedure, literal_args.as_deref()),
+        Kind::LockTables | Kind::UnlockTables | Kind::Write => true,
+        Kind::Read
+        | Kind::Diagnostics
+        | Kind::Use { .. }
+        | Kind::Set { .. }
+        | Kind::Begin
+        | Kind::Commit
+        | Kind::Rollback
+        | Kind::Savepoint
+        | Kind::SetTransaction
+        | Kind::Kill { .. }
+        | Kind::ReleaseLocks => false,
+    }
+}
+
+/// One statement; leaves the reader at its `;` or the end.
+fn statement(reader: &mut Reader<'_>) -> Kind {
+    let mut parentheses = false;
+    while reader.pass(TokenKind::Open) {
+        parentheses = true;
+    }
+    let Some(word) = reader.word() else {
+        reader.skip_rest();
+        return Kind::Write;
+    };
+    let mut upper = [0; 12];
+    let Some(upper) = upper.get_mut(..word.len()) else {
+        reader.skip_rest();
+        return Kind::Write;
+    };
+    upper.copy_from_slice(word);
+    upper.make_ascii_uppercase();
+    if parentheses && !matches!(&*upper, b"SELECT" | b"TABLE" | b"VALUES" | b"WITH") {
+        reader.skip_rest();
+        return Kind::Write;
+    }
+    reader.advance();
+    let kind = match &*upper {
+        b"SELECT" | b"TABLE" | b"VALUES" => query(reader),
+        b"WITH" => with(reader),
+        b"SHOW" => show(reader),
+        b"EXPLAIN" | b"DESCRIBE" | b"DESC" => explain(reader),
+        b"HELP" => Kind::Read,
+        b"USE" => use_database(reader),
+        b"SET" => set::read(reader),
+        b"BEGIN" => Kind::Begin,
+        b"START" if reader.at_word("transaction") => Kind::Begin,
+        b"COMMIT" => Kind::Commit,
+        b"ROLLBACK" => {
+            reader.pass_word("work");
+            if reader.at_word("to") { Kind::Savepoint } else { Kind::Rollback }
+        }
+        b"SAVEPOINT" => Kind::Savepoint,
+        b"RELEASE" if reader.at_word("savepoint") => Kind::Savepoint,
+        b"CALL" => call(reader),
+        b"KILL" => kill(reader),
+        b"LOCK" if reader.at_word("tables") || reader.at_word("table") => {
+            reader.pins.insert(P::LOCK_TABLES);
+            Kind::LockTables
+        }
+        b"UNLOCK" if reader.at_word("tables") || reader.at_word("table") => Kind::UnlockTables,
+        b"GET" => get_diagnostics(reader),
+        b"DO" => do_expressions(reader),
+        b"PREPARE" => {
+            reader.pins.insert(P::SQL_PREPARE);
+            Kind::Read
+        }
+        b"DEALLOCATE" => Kind::Read,
+        b"CREATE" => create(reader),
+        b"LOAD" => load(reader),
+        _ => Kind::Write,
+    };
+    reader.skip_rest();
+    kind
+}
+
+/// After SELECT, TABLE or VALUES.
+fn query(reader: &mut Reader<'_>) -> Kind {
+    let mut kind = Kind::Read;
+    while !reader.at_end() {
+        if reader.at_word("into") {
+            reader.advance();
+            match reader.kind() {
+                Some(TokenKind::UserVariable) => reader.pins.insert(P::USER_VARIABLE),
+                // OUTFILE, DUMPFILE and what is no query at all.
+                _ => kind = Kind::Write,
+            }
+        }
+        if !reader.at_end() {
+            reader.advance();
+        }
+    }
+    match kind {
+        Kind::Read if reader.diagnostics => Kind::Diagnostics,
+        Kind::Read if reader.releases_lock && !reader.pins.contains(P::NAMED_LOCK) => Kind::ReleaseLocks,
+        kind => kind,
+    }
+}
+
+/// After WITH: what the first word outside of parentheses begins.
+fn with(reader: &mut Reader<'_>) -> Kind {
+    let mut depth = 0usize;
+    while !reader.at_end() {
+        match reader.kind() {
+            Some(TokenKind::Open) => depth += 1,
+            Some(TokenKind::Close) => depth = depth.saturating_sub(1),
+            Some(TokenKind::Word) if depth == 0 => {
+                if ["select", "table", "values"].iter().any(|word| reader.at_word(word)) {
+                    return query(reader);
+                }
+                if ["insert", "replace", "update", "delete"].iter().any(|word| reader.at_word(word)) {
+                    return Kind::Write;
+                }
+            }
+            _ => {}
+        }
+        reader.advance();
+    }
+    Kind::Write
+}
+
+fn show(reader: &mut Reader<'_>) -> Kind {
+    if ["warnings", "errors", "count"].iter().any(|word| reader.at_word(word)) {
+        return Kind::Diagnostics;
+    }
+    Kind::Read
+}
+
+fn explain(reader: &mut Reader<'_>) -> Kind {
+    if !reader.pass_word("analyze") {
+        return Kind::Read;
+    }
+    // EXPLAIN ANALYZE executes.
+    while reader.at_word("format") || reader.at_word("plan") {
+        reader.advance();
+        if reader.pass(TokenKind::Equals) {
+            reader.advance();
+        }
+    }
+    while reader.pass(TokenKind::Open) {}
+    if reader.pass_word("with") {
+        return with(reader);
+    }
+    if ["select", "table", "values"].iter().any(|word| reader.pass_word(word)) {
+        return query(reader);
+    }
+    Kind::Write
+}
+
+/// `USE db`, `USE db/branch`, with or without backticks. What is more than that could still change the
+/// database, so it is not called harmless.
+fn use_database(reader: &mut Reader<'_>) -> Kind {
+    let mut database = Vec::new();
+    if !reader.at_end() {
+        if !name(reader, &mut database) {
+            return unknown_set(reader);
+        }
+        if reader.at(TokenKind::Other) && reader.token.is_some_and(|token| reader.bytes(token) == b"/") {
+            reader.advance();
+            database.push(b'/');
+            if !name(reader, &mut database) {
+                return unknown_set(reader);
+            }
+        }
+    }
+    match String::from_utf8(database) {
+        Ok(database) if reader.at_end() => Kind::Use { database },
+        _ => unknown_set(reader),
+    }
+}
+
+fn unknown_set(reader: &mut Reader<'_>) -> Kind {
+    reader.pins.insert(P::UNKNOWN_SET);
+    Kind::Write
+}
+
+/// Appends an identifier and passes it.
+fn name(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> bool {
+    match reader.token {
+        Some(token) if matches!(token.kind, TokenKind::Word | TokenKind::QuotedName) => {
+            out.extend(name_value(reader.bytes(token)));
+            reader.advance();
+            true
+        }
+        _ => false,
+    }
+}
+
+fn call(reader: &mut Reader<'_>) -> Kind {
+    let mut procedure = Vec::new();
+    if !name(reader, &mut procedure) {
+        return Kind::Write;
+    }
+    while reader.pass(TokenKind::Dot) {
+        procedure.clear();
+        if !name(reader, &mut procedure) {
+            return Kind::Write;
+        }
+    }
+    let Ok(mut procedure) = String::from_utf8(procedure) else {
+        return Kind::Write;
+    };
+    procedure.make_ascii_lowercase();
+    if !procedure.starts_with("dolt_") {
+        reader.pins.insert(P::PROCEDURE);
+    }
+    let literal_args = literal_args(reader);
+    while !reader.at_end() {
+        if reader.at(TokenKind::UserVariable) {
+            // It may be an OUT parameter.
+            reader.pins.insert(P::USER_VARIABLE);
+        }
+        reader.advance();
+    }
+    Kind::Call { procedure, literal_args }
+}
+
+/// The arguments, if they are string literals and nothing follows them.
+fn literal_args(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let mut args = Vec::new();
+    if reader.at_end() {
+        return Some(args);
+    }
+    if !reader.pass(TokenKind::Open) {
+        return None;
+    }
+    while !reader.at(TokenKind::Close) {
+        if !args.is_empty() && !reader.pass(TokenKind::Comma) {
+            return None;
+        }
+        let token = reader.token.filter(|token| token.kind == TokenKind::Text)?;
+        if args.len() == LITERAL_ARGS_MAX {
+            return None;
+        }
+        args.push(String::from_utf8(text_value(reader.bytes(token))).ok()?);
+        reader.advance();
+    }
+    reader.advance();
+    reader.at_end().then_some(args)
+}
+
+fn kill(reader: &mut Reader<'_>) -> Kind {
+    let query_only = reader.pass_word("query");
+    if !query_only {
+        reader.pass_word("connection");
+    }
+    let Some(token) = reader.token.filter(|token| token.kind == TokenKind::Number) else {
+        return Kind::Write;
+    };
+    let id = std::str::from_utf8(reader.bytes(token)).ok().and_then(|digits| digits.parse().ok());
+    reader.advance();
+    match id {
+        Some(id) if reader.at_end() => Kind::Kill { query_only, id, id_span: token.start..token.end },
+        _ => Kind::Write,
+    }
+}
+
+fn get_diagnostics(reader: &mut Reader<'_>) -> Kind {
+    if !reader.pass_word("current") {
+        reader.pass_word("stacked");
+    }
+    if !reader.at_word("diagnostics") {
+        return Kind::Write;
+    }
+    // It stores into user variables, outside of procedures into nothing else.
+    reader.pins.insert(P::USER_VARIABLE);
+    Kind::Diagnostics
+}
+
+fn do_expressions(reader: &mut Reader<'_>) -> Kind {
+    reader.skip_rest();
+    if reader.releases_lock && !reader.pins.contains(P::NAMED_LOCK) {
+        Kind::ReleaseLocks
+    } else {
+        Kind::Write
+    }
+}
+
+fn create(reader: &mut Reader<'_>) -> Kind {
+    if reader.at_word("temporary") {
+        reader.pins.insert(P::TEMPORARY_TABLE);
+        return Kind::Write;
+    }
+    const ROUTINES: [&str; 4] = ["procedure", "trigger", "event", "function"];
+    if reader.pass_word("or") {
+        reader.pass_word("replace");
+    }
+    reader.pass_word("aggregate");
+    if reader.pass_word("definer") {
+        // `= user@host`: neither may be taken for the word that decides.
+        reader.advance();
+        reader.advance();
+        if reader.at(TokenKind::Other) || reader.at(TokenKind::UserVariable) {
+            if reader.at(TokenKind::Other) {
+                reader.advance();
+            }
+            reader.advance();
+        }
+        while !reader.at_end() && !ROUTINES.iter().any(|word| reader.at_word(word)) {
+            reader.advance();
+        }
+    }
+    if ROUTINES.iter().any(|word| reader.at_word(word)) {
+        let pins = reader.pins;
+        body::skip(reader);
+        // What is in the body happens when it is called.
+        reader.pins = pins;
+    }
+    Kind::Write
+}
+
+fn load(reader: &mut Reader<'_>) -> Kind {
+    while !reader.at_end() {
+        if reader.at(TokenKind::UserVariable) {
+            reader.pins.insert(P::USER_VARIABLE);
+        }
+        reader.advance();
+    }
+    Kind::Write
+}
+
+/// Whether one of Dolt's procedures may change a branch's data or refs; a user's procedure may.
+///
+/// Its home will be `dolt/`, in the one table that says for each procedure what it takes.
+fn procedure_writes(procedure: &str, literal_args: Option<&[String]>) -> bool {
+    match procedure {
+        // `-b`, `-B`, `--orphan`, `.` and `-- table` create a branch or undo changes; one plain name
+        // is a branch unless a table has that name and no branch does.
+        "dolt_checkout" => match literal_args {
+            Some([name]) => name.starts_with('-') || name == ".",
+            _ => true,
+        },
+        // Remote-tracking refs only.
+        "dolt_fetch" | "dolt_push" => false,
+        "dolt_count_commits" | "dolt_thread_dump" => false,
+        "dolt_stats_info" | "dolt_stats_wait" | "dolt_stats_timers" => false,
+        _ => true,
+    }
 }
 
 /// Whether an identifier equal to `database` or `database/branch` (case-insensitive, bare or in backticks)
-/// is directly followed by a dot.
+/// is followed by a dot.
 pub fn mentions_database(text: &[u8], database: &str) -> bool {
-    let _ = (text, database);
-    true
+    let mut lexer = Lexer::new(text, DoubleQuotes::Text);
+    let mut name = None;
+    while let Some(token) = lexer.next_token() {
+        match token.kind {
+            TokenKind::Dot if name.is_some_and(|name| names_database(name, database.as_bytes())) => {
+                return true;
+            }
+            // A string is a name under ANSI_QUOTES; before a dot it is nothing else.
+            TokenKind::Word | TokenKind::QuotedName | TokenKind::Text => name = Some(lexer.bytes(token)),
+            _ => name = None,
+        }
+    }
+    false
+}
+
+fn names_database(name: &[u8], database: &[u8]) -> bool {
+    let is = |name: &[u8]| {
+        name.get(..database.len()).is_some_and(|start| start.eq_ignore_ascii_case(database))
+            && matches!(name.get(database.len()), None | Some(b'/' | b'@'))
+    };
+    match name {
+        [b'`' | b'"' | b'\'', inner @ .., _] if !inner.contains(&name[0]) => is(inner),
+        [b'`' | b'"', ..] => is(&name_value(name)),
+        bare => is(bare),
+    }
 }

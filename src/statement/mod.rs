@@ -3,5 +3,14 @@
 //! Always: what is not proven harmless counts as a write.
 
 pub mod lexer;
+mod reader;
+mod body;
+mod set;
+mod summary;
 pub mod classify;
+
+#[cfg(test)]
+mod lexer_tests;
+#[cfg(test)]
+mod classify_tests;
 pub mod relay;
