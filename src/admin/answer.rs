@@ -48,7 +48,8 @@ impl Table {
 
     /// Whether a column has only numbers (and NULLs), so that it may be declared as such.
     pub fn is_numeric(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().map(|row| &row[column]).filter(|cell| **cell != Cell::Null).peekable();
+        let mut cells =
+            self.rows.iter().map(|row| &row[column]).filter(|cell| **cell != Cell::Null).peekable();
         cells.peek().is_some() && cells.all(|cell| matches!(cell, Cell::Number(_)))
     }
 }

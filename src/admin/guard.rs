@@ -106,7 +106,9 @@ impl<R: AsyncRead + Unpin> Guard<R> {
                 }
                 let len = self.payload_len();
                 if len > PACKET_BYTES_MAX {
-                    let what = format!("a packet of {len} bytes; the console takes at most {PACKET_BYTES_MAX} bytes");
+                    let what = format!(
+                        "a packet of {len} bytes; the console takes at most {PACKET_BYTES_MAX} bytes"
+                    );
                     return Poll::Ready(Err(ended(Ended::Protocol(what))));
                 }
                 self.packet.resize(4 + len, 0);

@@ -43,7 +43,9 @@ impl Shim {
             Ok(answer) => answer,
             Err(_) => {
                 let limit = COMMAND_TIMEOUT.as_secs();
-                Err(Refusal::failed(format!("no answer within {limit} s; it may still be done: look before you repeat it")))
+                Err(Refusal::failed(format!(
+                    "no answer within {limit} s; it may still be done: look before you repeat it"
+                )))
             }
         }
     }
@@ -71,9 +73,14 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
         auth_data.is_empty() || auth_data == [0]
     }
 
-    async fn on_prepare<'a>(&'a mut self, query: &'a str, info: StatementMetaWriter<'a, W>) -> io::Result<()> {
+    async fn on_prepare<'a>(
+        &'a mut self,
+        query: &'a str,
+        info: StatementMetaWriter<'a, W>,
+    ) -> io::Result<()> {
         if self.prepared.len() >= PREPARED_MAX {
-            let refusal = Refusal::failed(format!("a console connection prepares at most {PREPARED_MAX} statements"));
+            let refusal =
+                Refusal::failed(format!("a console connection prepares at most {PREPARED_MAX} statements"));
             return info.error(refusal.kind(), refusal.to_string().as_bytes()).await;
         }
         self.prepared.push(Some(query.to_owned()));
@@ -126,7 +133,10 @@ async fn write<W: AsyncWrite + Send + Unpin>(
     }
 }
 
-async fn write_rows<W: AsyncWrite + Send + Unpin>(table: &Table, results: QueryResultWriter<'_, W>) -> io::Result<()> {
+async fn write_rows<W: AsyncWrite + Send + Unpin>(
+    table: &Table,
+    results: QueryResultWriter<'_, W>,
+) -> io::Result<()> {
     let numeric: Vec<bool> = (0..table.columns.len()).map(|column| table.is_numeric(column)).collect();
     let columns: Vec<Column> = table
         .columns
@@ -135,7 +145,11 @@ async fn write_rows<W: AsyncWrite + Send + Unpin>(table: &Table, results: QueryR
         .map(|(name, numeric)| Column {
             table: String::new(),
             column: name.clone(),
-            coltype: if *numeric { ColumnType::MYSQL_TYPE_LONGLONG } else { ColumnType::MYSQL_TYPE_VAR_STRING },
+            coltype: if *numeric {
+                ColumnType::MYSQL_TYPE_LONGLONG
+            } else {
+                ColumnType::MYSQL_TYPE_VAR_STRING
+            },
             colflags: if *numeric { ColumnFlags::UNSIGNED_FLAG } else { ColumnFlags::empty() },
         })
         .collect();

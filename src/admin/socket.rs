@@ -68,7 +68,9 @@ impl Console {
             }
             Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
                 Ok(_) => return Err(BindError::Answered { path: path.to_path_buf() }),
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                }
                 Err(error) => return Err(failed(error)),
             },
         }
@@ -147,7 +149,9 @@ async fn connection(stream: UnixStream, connection_id: u32, backend: Arc<dyn Bac
     let uid = credentials.uid();
     if !is_permitted(uid, rustix::process::geteuid().as_raw()) {
         warn!(uid, "console connection refused: another user's");
-        let text = format!("Access denied: the console is for the user that runs Branchline and for root, not for uid {uid}");
+        let text = format!(
+            "Access denied: the console is for the user that runs Branchline and for root, not for uid {uid}"
+        );
         return refuse_early(stream, ER_ACCESS_DENIED, &text).await;
     }
     let Some(salt) = random_salt() else {
@@ -160,7 +164,9 @@ async fn connection(stream: UnixStream, connection_id: u32, backend: Arc<dyn Bac
     };
     let shim = Shim { backend, by, salt, connection_id, prepared: Vec::new() };
     let (reader, mut writer) = stream.into_split();
-    let Err(error) = AsyncMysqlIntermediary::run_on(shim, Guard::new(reader), &mut writer).await else { return };
+    let Err(error) = AsyncMysqlIntermediary::run_on(shim, Guard::new(reader), &mut writer).await else {
+        return;
+    };
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Ended>()) {
         Some(Ended::PasswordSent { seq }) => {
             let text = "#28000Access denied: the console takes no password, the socket says who you are; connect with an empty one";
@@ -204,7 +210,8 @@ mod tests {
 
     #[test]
     fn only_our_uid_and_root() {
-        for (peer, ours, want) in [(1000, 1000, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)] {
+        for (peer, ours, want) in [(1000, 1000, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)]
+        {
             assert_eq!(is_permitted(peer, ours), want, "{peer} {ours}");
         }
     }

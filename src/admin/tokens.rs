@@ -39,7 +39,9 @@ impl Tokens {
                 continue;
             }
             if ended {
-                return Err(Refusal::syntax("the console takes one command at a time; send what follows `;` on its own"));
+                return Err(Refusal::syntax(
+                    "the console takes one command at a time; send what follows `;` on its own",
+                ));
             }
             match c {
                 '\'' | '"' | '`' => {
@@ -112,7 +114,8 @@ impl Tokens {
     /// Takes a number that fits into 32 bits.
     pub fn id(&mut self, after: &str) -> Result<u32, Refusal> {
         let text = self.value(after)?;
-        text.parse().map_err(|_| Refusal::bad_value(format!("{after} takes an id, a number; this is {text:?}")))
+        text.parse()
+            .map_err(|_| Refusal::bad_value(format!("{after} takes an id, a number; this is {text:?}")))
     }
 
     /// Nothing may follow.
@@ -188,8 +191,15 @@ mod tests {
         assert_eq!(
             lex("/* hi */ ROUTE account='o''x\\'y', database `b``c` -- end\n TO \"z\" ; ; # bye"),
             Ok(vec![
-                word("ROUTE"), word("account"), Token::Mark('='), quoted("o'x'y"), Token::Mark(','), word("database"),
-                quoted("b`c"), word("TO"), quoted("z"),
+                word("ROUTE"),
+                word("account"),
+                Token::Mark('='),
+                quoted("o'x'y"),
+                Token::Mark(','),
+                word("database"),
+                quoted("b`c"),
+                word("TO"),
+                quoted("z"),
             ])
         );
         assert_eq!(lex(" ;; "), Ok(vec![]));
@@ -206,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_quoting_round_trips(garbage in ".{0,64}", text in "[^\\\\]{0,32}") {
+        fn never_panics_and_quoting_round_trips(garbage in ".{0,64}", text in ".{0,32}") {
             let _ = lex(&garbage);
             let quoted = crate::config::rule::quote(&text);
             prop_assert_eq!(lex(&quoted), Ok(vec![Token::Quoted(text)]));

@@ -33,7 +33,10 @@ impl<'d> Document<'d> {
             Problem {
                 origin: Origin::File { path: path.to_path_buf(), line },
                 key: String::new(),
-                what: format!("syntax error in column {column}: {}", error.message().trim().replace('\n', ", ")),
+                what: format!(
+                    "syntax error in column {column}: {}",
+                    error.message().trim().replace('\n', ", ")
+                ),
                 allowed: String::new(),
             }
         };
@@ -42,7 +45,13 @@ impl<'d> Document<'d> {
 
     /// The top-level table.
     pub fn root(&self) -> Section<'_, 'd> {
-        Section { document: self, prefix: String::new(), table: self.root.get_ref(), offset: 0, asked: Vec::new() }
+        Section {
+            document: self,
+            prefix: String::new(),
+            table: self.root.get_ref(),
+            offset: 0,
+            asked: Vec::new(),
+        }
     }
 
     /// What is wrong with keys and types, by line.
@@ -139,7 +148,9 @@ impl<'a, 'd> Section<'a, 'd> {
         let value = self.ask(key)?;
         match value.get_ref() {
             DeValue::Table(table) => Some(self.inner(self.dotted(key), table, value.span().start)),
-            other => self.wrong_type(key, value.span(), other, &format!("a table, as [{}]", self.dotted(key))),
+            other => {
+                self.wrong_type(key, value.span(), other, &format!("a table, as [{}]", self.dotted(key)))
+            }
         }
     }
 
@@ -228,7 +239,8 @@ impl<'a, 'd> Section<'a, 'd> {
     }
 
     fn problem(&self, key: &str, span: Range<usize>, what: String, allowed: String) {
-        let problem = Problem { origin: self.document.origin(span.start), key: self.dotted(key), what, allowed };
+        let problem =
+            Problem { origin: self.document.origin(span.start), key: self.dotted(key), what, allowed };
         self.document.problems.borrow_mut().push(problem);
     }
 }

@@ -19,6 +19,8 @@ pub mod rule;
 #[path = "tests.rs"]
 mod resolve_tests;
 
+pub use password_file::read as read_password;
+
 /// Everything `branchline serve` runs by.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -41,7 +41,9 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             match read(&path) {
                 Ok(secret) => assert!(fine && secret.reveal() == "hunter2", "{mode:o}"),
-                Err(what) => assert!(!fine && !what.contains("hunter2") && what.contains("mode"), "{mode:o}: {what}"),
+                Err(what) => {
+                    assert!(!fine && !what.contains("hunter2") && what.contains("mode"), "{mode:o}: {what}")
+                }
             }
         }
         assert!(read(dir.path()).unwrap_err().contains("not a regular file"));

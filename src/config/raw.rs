@@ -110,11 +110,15 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         raw.dolt_address = dolt.string("address");
         raw.dolt_user = dolt.string("user");
         raw.dolt_password_file = dolt.string("password_file");
-        numbers(&mut dolt, &mut raw, &[
-            ("health_interval_s", "dolt.health_interval_s"),
-            ("health_timeout_s", "dolt.health_timeout_s"),
-            ("stop_timeout_s", "dolt.stop_timeout_s"),
-        ]);
+        numbers(
+            &mut dolt,
+            &mut raw,
+            &[
+                ("health_interval_s", "dolt.health_interval_s"),
+                ("health_timeout_s", "dolt.health_timeout_s"),
+                ("stop_timeout_s", "dolt.stop_timeout_s"),
+            ],
+        );
         dolt.finish();
     }
     if let Some(mut routing) = root.section("routing") {
@@ -126,11 +130,15 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         routing.finish();
     }
     if let Some(mut limits) = root.section("limits") {
-        numbers(&mut limits, &mut raw, &[
-            ("clients_max", "limits.clients_max"),
-            ("handshake_timeout_s", "limits.handshake_timeout_s"),
-            ("drain_timeout_s", "limits.drain_timeout_s"),
-        ]);
+        numbers(
+            &mut limits,
+            &mut raw,
+            &[
+                ("clients_max", "limits.clients_max"),
+                ("handshake_timeout_s", "limits.handshake_timeout_s"),
+                ("drain_timeout_s", "limits.drain_timeout_s"),
+            ],
+        );
         limits.finish();
     }
     if let Some(mut log) = root.section("log") {
@@ -162,7 +170,14 @@ fn rule(mut section: Section<'_, '_>) -> RawRule {
     let attributes = section.section("attributes").map(|table| table.all_strings()).unwrap_or_default();
     let branch_given = section.has("branch");
     let branch = section.string("branch");
-    let raw = RawRule { origin: section.origin(), key: section.name(), conditions, attributes, branch, branch_given };
+    let raw = RawRule {
+        origin: section.origin(),
+        key: section.name(),
+        conditions,
+        attributes,
+        branch,
+        branch_given,
+    };
     section.finish();
     raw
 }

@@ -22,9 +22,33 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Programs that hold connections on behalf of others, so that their environment says nothing of the client.
 pub const ENV_EXCLUDE_DEFAULT: [&str; 27] = [
-    "gt", "branchline", "ssh", "sshd", "sshd-session", "autossh", "mosh-server", "tmux", "screen", "haproxy", "socat",
-    "nc", "ncat", "nginx", "envoy", "traefik", "proxysql", "mysqlrouter", "maxscale", "stunnel", "docker-proxy",
-    "rootlessport", "slirp4netns", "pasta", "kubectl", "tailscaled", "cloudflared",
+    "gt",
+    "branchline",
+    "ssh",
+    "sshd",
+    "sshd-session",
+    "autossh",
+    "mosh-server",
+    "tmux",
+    "screen",
+    "haproxy",
+    "socat",
+    "nc",
+    "ncat",
+    "nginx",
+    "envoy",
+    "traefik",
+    "proxysql",
+    "mysqlrouter",
+    "maxscale",
+    "stunnel",
+    "docker-proxy",
+    "rootlessport",
+    "slirp4netns",
+    "pasta",
+    "kubectl",
+    "tailscaled",
+    "cloudflared",
 ];
 
 /// Everything settings may come from.
@@ -98,7 +122,12 @@ impl Resolver<'_> {
         };
         let origin = written.map_or(Origin::Default, |written| written.origin);
         if dir.exists() && !dir.is_dir() {
-            self.problem(&origin, "state_dir", format!("{} is not a directory", dir.display()), "a directory");
+            self.problem(
+                &origin,
+                "state_dir",
+                format!("{} is not a directory", dir.display()),
+                "a directory",
+            );
         }
         self.check_socket_path(&origin, "state_dir", &dir.join(CONSOLE_SOCKET));
         dir
@@ -147,7 +176,12 @@ impl Resolver<'_> {
         }
         if !dir.as_os_str().is_empty() && state_dir.starts_with(&dir) {
             let what = format!("the state directory {} is inside {}", state_dir.display(), dir.display());
-            self.problem(&origin, "data_dir", what, "a state directory elsewhere: Dolt takes what is in its data directory for databases");
+            self.problem(
+                &origin,
+                "data_dir",
+                what,
+                "a state directory elsewhere: Dolt takes what is in its data directory for databases",
+            );
         }
         dir
     }
@@ -167,7 +201,12 @@ impl Resolver<'_> {
         for text in &written.value {
             match parse_listen(text) {
                 Ok(address) if address.port() != 0 && listen.contains(&address) => {
-                    self.problem(&written.origin, "listen", format!("{text:?} is there twice"), "each address once");
+                    self.problem(
+                        &written.origin,
+                        "listen",
+                        format!("{text:?} is there twice"),
+                        "each address once",
+                    );
                 }
                 Ok(address) => listen.push(address),
                 Err(what) => {
@@ -192,7 +231,8 @@ impl Resolver<'_> {
 
     fn dolt(&mut self) -> DoltConfig {
         let health_interval_s = self.number("dolt.health_interval_s", 30, 1..=3600);
-        let health_timeout_s = self.number("dolt.health_timeout_s", 10.min(health_interval_s), 1..=health_interval_s);
+        let health_timeout_s =
+            self.number("dolt.health_timeout_s", 10.min(health_interval_s), 1..=health_interval_s);
         DoltConfig {
             source: self.dolt_source(),
             health_interval: Duration::from_secs(health_interval_s),
@@ -217,13 +257,15 @@ impl Resolver<'_> {
         let password_secret = match &password {
             None => Secret::default(),
             Some(written) => password_file::read(&written.value).unwrap_or_else(|what| {
-                let allowed = "a file with the password in its first line, readable by its owner only (chmod 600)";
+                let allowed =
+                    "a file with the password in its first line, readable by its owner only (chmod 600)";
                 self.problem(&written.origin, "dolt.password_file", what, allowed);
                 Secret::default()
             }),
         };
         let Some(address) = address else {
-            let unused = [("dolt.user", user.map(|w| w.origin)), ("dolt.password_file", password.map(|w| w.origin))];
+            let unused =
+                [("dolt.user", user.map(|w| w.origin)), ("dolt.password_file", password.map(|w| w.origin))];
             for (key, origin) in unused {
                 if let Some(origin) = origin {
                     let what = "is only used with an external Dolt, and there is no dolt.address".to_owned();
@@ -234,7 +276,12 @@ impl Resolver<'_> {
         };
         if !is_server_address(&address.value) {
             let what = format!("{:?} is no address", address.value);
-            self.problem(&address.origin, "dolt.address", what, "HOST:PORT, or the absolute path of a unix socket");
+            self.problem(
+                &address.origin,
+                "dolt.address",
+                what,
+                "HOST:PORT, or the absolute path of a unix socket",
+            );
         }
         let user = user.map_or_else(|| "root".to_owned(), |written| written.value);
         DoltSource::External { address: address.value, user, password: password_secret }
@@ -280,7 +327,12 @@ impl Resolver<'_> {
             && let Err(error) = tracing_subscriber::EnvFilter::try_new(&written.value)
         {
             let what = format!("{:?}: {error}", written.value);
-            self.problem(&written.origin, "log.filter", what, "error, warn, info, debug, trace, or TARGET=LEVEL,…");
+            self.problem(
+                &written.origin,
+                "log.filter",
+                what,
+                "error, warn, info, debug, trace, or TARGET=LEVEL,…",
+            );
         }
         LogConfig {
             filter: filter.map_or_else(|| "info".to_owned(), |written| written.value),
@@ -315,7 +367,8 @@ impl Resolver<'_> {
     ) -> Option<Written<String>> {
         flag.map(|value| Written { value, origin: Origin::Flag(flag_name) })
             .or_else(|| {
-                self.environment(variable).map(|value| Written { value, origin: Origin::Environment(variable) })
+                self.environment(variable)
+                    .map(|value| Written { value, origin: Origin::Environment(variable) })
             })
             .or(file)
     }
@@ -328,7 +381,8 @@ impl Resolver<'_> {
         variable: &'static str,
         file: Option<Written<String>>,
     ) -> Option<Written<PathBuf>> {
-        let from_file = |written: Written<String>| Written { value: written.value.into(), origin: written.origin };
+        let from_file =
+            |written: Written<String>| Written { value: written.value.into(), origin: written.origin };
         let written = flag
             .map(|value| Written { value, origin: Origin::Flag(flag_name) })
             .or_else(|| {
@@ -367,7 +421,8 @@ impl Resolver<'_> {
     }
 
     fn problem(&mut self, origin: &Origin, key: &str, what: String, allowed: &str) {
-        let problem = Problem { origin: origin.clone(), key: key.to_owned(), what, allowed: allowed.to_owned() };
+        let problem =
+            Problem { origin: origin.clone(), key: key.to_owned(), what, allowed: allowed.to_owned() };
         self.problems.push(problem);
     }
 }
@@ -392,6 +447,8 @@ fn is_server_address(text: &str) -> bool {
         return true;
     }
     text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        !host.is_empty()
+            && !host.contains(char::is_whitespace)
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
     })
 }

@@ -53,7 +53,11 @@ pub fn resolve(raw: &RawRule, problems: &mut Vec<Problem>) -> Option<Rule> {
         database: glob("database"),
         address,
         program: glob("program"),
-        attributes: raw.attributes.iter().map(|(name, glob)| (name.clone(), Glob::new(glob.value.clone()))).collect(),
+        attributes: raw
+            .attributes
+            .iter()
+            .map(|(name, glob)| (name.clone(), Glob::new(glob.value.clone())))
+            .collect(),
         actor: glob("actor"),
         polecat: glob("polecat"),
         branch: raw.branch.as_ref()?.value.clone(),
@@ -114,13 +118,15 @@ pub fn conditions_text(rule: &Rule) -> String {
     if let Some(address) = &rule.address {
         parts.push(format!("ADDRESS {}", quote(&address_text(address))));
     }
-    parts.extend(rule.attributes.iter().map(|(name, glob)| format!("ATTRIBUTE.{name} {}", quote(glob.as_str()))));
+    parts.extend(
+        rule.attributes.iter().map(|(name, glob)| format!("ATTRIBUTE.{name} {}", quote(glob.as_str()))),
+    );
     if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
 }
 
-/// `'text'`, with quotes doubled.
+/// `'text'`, with quotes and backslashes doubled.
 pub fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// Checks placeholders and the characters between them; whether the filled-in name is valid is known only then.

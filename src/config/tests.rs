@@ -54,13 +54,21 @@ fn flags_before_environment_before_file() {
     assert_eq!(file_only.data_dir, town.join("daemon/from-file"), "paths in the file are seen from the file");
     assert_eq!(file_only.socket, Some(town.join("daemon/s.sock")));
 
-    let variables = [("BRANCHLINE_LISTEN", "127.0.0.1:2, [::1]:0"), ("BRANCHLINE_DATA_DIR", "from-env"), ("BRANCHLINE_SOCKET", "")];
+    let variables = [
+        ("BRANCHLINE_LISTEN", "127.0.0.1:2, [::1]:0"),
+        ("BRANCHLINE_DATA_DIR", "from-env"),
+        ("BRANCHLINE_SOCKET", ""),
+    ];
     let environment = resolve(&town, home.path(), Flags::default(), &variables).unwrap();
     assert_eq!(environment.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:0".parse().unwrap()]);
     assert_eq!(environment.data_dir, town.join("from-env"));
     assert_eq!(environment.socket, Some(town.join("daemon/s.sock")), "an empty variable is not set");
 
-    let flags = Flags { listen: vec!["127.0.0.1:0".into(), "127.0.0.1:0".into()], data_dir: Some("/d".into()), ..Flags::default() };
+    let flags = Flags {
+        listen: vec!["127.0.0.1:0".into(), "127.0.0.1:0".into()],
+        data_dir: Some("/d".into()),
+        ..Flags::default()
+    };
     let flags = resolve(&town, home.path(), flags, &variables).unwrap();
     assert_eq!(flags.listen.len(), 2, "port 0 may be asked for twice");
     assert_eq!(flags.data_dir, Path::new("/d"));
@@ -105,7 +113,10 @@ rotate_keep = 1
     let config = resolve(&town, home.path(), Flags::default(), &[]).unwrap();
     match &config.dolt.source {
         DoltSource::External { address, user, password } => {
-            assert_eq!((address.as_str(), user.as_str(), password.reveal()), ("127.0.0.1:3306", "proxy", "hunter2"));
+            assert_eq!(
+                (address.as_str(), user.as_str(), password.reveal()),
+                ("127.0.0.1:3306", "proxy", "hunter2")
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -160,7 +171,11 @@ fn syntax_errors_have_line_and_column() {
 fn directories_that_cannot_be() {
     let (home, town) = town("");
     std::fs::write(town.join("file"), "").unwrap();
-    let flags = |data: &str, state: String| Flags { data_dir: Some(data.into()), state_dir: Some(state.into()), ..Flags::default() };
+    let flags = |data: &str, state: String| Flags {
+        data_dir: Some(data.into()),
+        state_dir: Some(state.into()),
+        ..Flags::default()
+    };
     for (data, state, want) in [
         ("file", "daemon".to_owned(), "is not a directory"),
         ("data", "file".to_owned(), "is not a directory"),

@@ -101,7 +101,8 @@ mod tests {
         });
         // 24 lines of 9 bytes, 11 to a file: 11 + 11 + 2.
         let read = |n| std::fs::read_to_string(RotatingFile::older(&path, n)).unwrap();
-        let mut lines: Vec<String> = (0..3).rev().flat_map(|n| read(n).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let mut lines: Vec<String> =
+            (0..3).rev().flat_map(|n| read(n).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         assert_eq!((read(2).lines().count(), read(1).lines().count(), read(0).lines().count()), (11, 11, 2));
         lines.sort();
         lines.dedup();

@@ -8,9 +8,9 @@ mod body;
 mod set;
 mod summary;
 pub mod classify;
+pub mod relay;
 
 #[cfg(test)]
 mod lexer_tests;
 #[cfg(test)]
 mod classify_tests;
-pub mod relay;

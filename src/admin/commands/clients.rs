@@ -26,8 +26,20 @@ async fn kill(tokens: &mut Tokens, backend: &dyn Backend) -> Result<Answer, Refu
 
 fn rows(backend: &dyn Backend) -> Table {
     let mut table = Table::new([
-        "id", "address", "account", "program", "pid", "database", "branch", "reason", "doing", "doing_for_ms",
-        "in_transaction", "commands", "connected_for_s", "backend_id",
+        "id",
+        "address",
+        "account",
+        "program",
+        "pid",
+        "database",
+        "branch",
+        "reason",
+        "doing",
+        "doing_for_ms",
+        "in_transaction",
+        "commands",
+        "connected_for_s",
+        "backend_id",
     ]);
     for client in backend.clients() {
         let known = |text: String| Some(text).filter(|text| !text.is_empty());

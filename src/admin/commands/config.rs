@@ -41,7 +41,8 @@ fn rows(config: &Config) -> Table {
     row("routing.user_separator", routing.user_separator.map(String::from).into());
     row("routing.env_exclude", routing.env_exclude.join(", ").into());
     for (index, each) in routing.rules.iter().enumerate() {
-        let text = format!("{} TO {} ({})", rule::conditions_text(each), rule::quote(&each.branch), each.origin);
+        let text =
+            format!("{} TO {} ({})", rule::conditions_text(each), rule::quote(&each.branch), each.origin);
         row(&format!("routing.rules[{index}]"), text.into());
     }
     row("limits.clients_max", config.limits.clients_max.into());

@@ -14,7 +14,10 @@ const COMMANDS: [(&str, &str); 13] = [
     ("SHOW HELP", "this list"),
     ("SHOW RIGS", "databases with their branches"),
     ("CREATE RIG name", "make a database"),
-    ("ROUTE condition… TO 'branch'", "assign a rule; conditions: ACCOUNT, DATABASE, ADDRESS, PROGRAM, ACTOR, POLECAT, ATTRIBUTE.name"),
+    (
+        "ROUTE condition… TO 'branch'",
+        "assign a rule; conditions: ACCOUNT, DATABASE, ADDRESS, PROGRAM, ACTOR, POLECAT, ATTRIBUTE.name",
+    ),
     ("UNROUTE id", "remove an assigned rule"),
     ("EXPLAIN ROUTE key 'value' …", "which branch would such a connection get, and why"),
     ("KILL id", "end a client"),

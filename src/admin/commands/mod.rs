@@ -43,5 +43,8 @@ pub async fn run(sql: &str, by: &str, backend: &dyn Backend) -> Result<Answer, R
     if let Some(answer) = session::handle(tokens) {
         return answer;
     }
-    Err(Refusal::syntax(format!("unknown command; the console has: {}. SHOW HELP explains them", help::names())))
+    Err(Refusal::syntax(format!(
+        "unknown command; the console has: {}. SHOW HELP explains them",
+        help::names()
+    )))
 }

@@ -28,7 +28,9 @@ pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Han
     }
     if tokens.take_words(&["EXPLAIN", "ROUTE"]) {
         return Some(match question(tokens) {
-            Ok(question) => backend.explain(question).await.map(|explained| Answer::Rows(explained_rows(explained))),
+            Ok(question) => {
+                backend.explain(question).await.map(|explained| Answer::Rows(explained_rows(explained)))
+            }
             Err(refusal) => Err(refusal),
         });
     }
@@ -107,17 +109,28 @@ fn raw_rule(tokens: &mut Tokens) -> Result<RawRule, Refusal> {
             return Err(Refusal::syntax(format!("unknown condition {key}; usage: {ROUTE_USAGE}")));
         };
         if twice {
-            return Err(Refusal::syntax(format!("{key} is there twice; all conditions must hold, so give it once")));
+            return Err(Refusal::syntax(format!(
+                "{key} is there twice; all conditions must hold, so give it once"
+            )));
         }
     }
     if conditions.is_empty() && attributes.is_empty() {
         // In the file everybody sees what was meant; here it is one slip away from routing all clients.
-        return Err(Refusal::syntax(format!("a rule needs a condition (ACCOUNT '*' is every client); usage: {ROUTE_USAGE}")));
+        return Err(Refusal::syntax(format!(
+            "a rule needs a condition (ACCOUNT '*' is every client); usage: {ROUTE_USAGE}"
+        )));
     }
     let branch = tokens.value("TO")?;
     tokens.end(ROUTE_USAGE)?;
     let branch = Some(written(branch));
-    Ok(RawRule { origin: Origin::Console, key: "route".to_owned(), conditions, attributes, branch, branch_given: true })
+    Ok(RawRule {
+        origin: Origin::Console,
+        key: "route".to_owned(),
+        conditions,
+        attributes,
+        branch,
+        branch_given: true,
+    })
 }
 
 async fn unassign(tokens: &mut Tokens, backend: &dyn Backend) -> Result<Answer, Refusal> {
@@ -145,7 +158,9 @@ fn question(tokens: &mut Tokens) -> Result<RouteQuestion, Refusal> {
             "address" => question.address = Some(peer_address(&value)?),
             "program" => question.program = Some(value),
             "pid" => {
-                let pid = value.parse().map_err(|_| Refusal::bad_value(format!("PID takes a number; this is {value:?}")))?;
+                let pid = value
+                    .parse()
+                    .map_err(|_| Refusal::bad_value(format!("PID takes a number; this is {value:?}")))?;
                 question.pid = Some(pid);
             }
             "bd_branch" => question.bd_branch = Some(value),
@@ -173,7 +188,9 @@ fn peer_address(text: &str) -> Result<PeerAddress, Refusal> {
     }
     match text.parse::<std::net::SocketAddr>() {
         Ok(address) => Ok(PeerAddress::Tcp { ip: address.ip(), port: address.port() }),
-        Err(_) => Err(Refusal::bad_value(format!("ADDRESS takes an IP, IP:PORT or 'unix'; this is {text:?}"))),
+        Err(_) => {
+            Err(Refusal::bad_value(format!("ADDRESS takes an IP, IP:PORT or 'unix'; this is {text:?}")))
+        }
     }
 }
 

@@ -1,0 +1,131 @@
+//! The CLI against a served console: what it prints and how it exits.
+
+use std::process::{Output, Stdio};
+use std::sync::atomic::Ordering;
+
+use tokio::process::Command;
+
+use super::fake::CLIENT_ID;
+use super::{Served, serve, soon};
+
+async fn branchline(served: &Served, args: &[&str]) -> Output {
+    let state_dir = served.path.parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+    command.args(args).arg("--state-dir").arg(state_dir).current_dir(state_dir);
+    command.env_clear().env("HOME", state_dir).stdin(Stdio::null()).kill_on_drop(true);
+    soon(command.output()).await.unwrap()
+}
+
+/// stdout of a command that worked, with what changes from run to run replaced.
+async fn stdout(served: &Served, args: &[&str]) -> String {
+    let output = branchline(served, args).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {} {stderr}", output.status);
+    let state_dir = served.path.parent().unwrap().display().to_string();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .replace(&state_dir, "STATE")
+        .replace(&std::process::id().to_string(), "PID")
+}
+
+#[tokio::test]
+async fn status_for_people_and_programs() {
+    let served = serve();
+    insta::assert_snapshot!(stdout(&served, &["status"]).await);
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&served, &["status", "--json"]).await.replace("PID", "1")).unwrap();
+    assert_eq!(json["pid"], 1);
+    assert_eq!(json["uptime_s"], 3725);
+    assert_eq!(json["listen"], serde_json::json!(["127.0.0.1:3307"]));
+    assert_eq!(json["databases"], serde_json::json!(["beads", "hq"]));
+    assert_eq!(json["dolt_pid"], serde_json::Value::Null);
+    assert_eq!(json["dolt_version"], "1.88.1");
+    assert_eq!(json["alerts"][0], "5 restarts in 10 min");
+}
+
+#[tokio::test]
+async fn lists_and_changes() {
+    let served = serve();
+    insta::assert_snapshot!("clients", stdout(&served, &["clients"]).await);
+    let clients: serde_json::Value =
+        serde_json::from_str(&stdout(&served, &["clients", "--json"]).await).unwrap();
+    assert_eq!((&clients[0]["id"], &clients[0]["branch"]), (&CLIENT_ID.into(), &"polecat-nux".into()));
+    for list in [&["rig", "list"][..], &["list"]] {
+        insta::assert_snapshot!("rigs", stdout(&served, list).await);
+    }
+    assert_eq!(stdout(&served, &["rig", "init", "new"]).await, "made the rig new\n");
+    assert_eq!(stdout(&served, &["init-rig", "new"]).await, "made the rig new\n");
+
+    let set = ["route", "set", "polecat-nux", "--account", "o'neil \\", "--attribute", "team=in*"];
+    insta::assert_snapshot!("route_set", stdout(&served, &set).await);
+    let routes: serde_json::Value =
+        serde_json::from_str(&stdout(&served, &["route", "list", "--json"]).await).unwrap();
+    assert_eq!(routes[0]["conditions"], r"ACCOUNT 'o''neil \\' ATTRIBUTE.team 'in*'");
+    stdout(&served, &["route", "unset", "1"]).await;
+    let explain = ["route", "explain", "--database", "gastown", "--bd-branch", "polecat-x", "--pid", "7"];
+    insta::assert_snapshot!("route_explain", stdout(&served, &explain).await);
+
+    assert_eq!(
+        stdout(&served, &["kill", &CLIENT_ID.to_string()]).await,
+        format!("client {CLIENT_ID} is told to end\n")
+    );
+    assert_eq!(*served.backend.killed.lock().unwrap(), [CLIENT_ID]);
+    for (args, want) in [
+        (&["kill", "5"][..], "there is no client 5"),
+        (&["rig", "init", "hq"], "hq already"),
+        (&["route", "unset", "9"], "no assigned rule 9"),
+    ] {
+        let output = branchline(&served, args).await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(1) && stderr.contains(want) && output.stdout.is_empty(),
+            "{args:?}: {stderr}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn start_where_one_runs_is_exit_4() {
+    let served = serve();
+    let output = branchline(&served, &["start", "--data-dir", "/nowhere/data"]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains(&format!("pid {} serves 127.0.0.1:3307", std::process::id())), "{stderr}");
+}
+
+#[tokio::test]
+async fn restart_does_not_swap_the_data_directory() {
+    let served = serve();
+    let output = branchline(&served, &["restart"]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(2) && stderr.contains("the running process serves /data"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn stop_terminates_and_waits() {
+    let served = serve();
+    let mut running = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+    served.backend.pid.store(running.id().unwrap(), Ordering::Relaxed);
+    let output = branchline(&served, &["stop", "--json"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json, serde_json::json!({"stopped": true, "pid": running.id().unwrap()}));
+    let ended = running.try_wait().unwrap().expect("stop returned before the process was gone");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(15));
+
+    let mut stubborn = Command::new("sh");
+    stubborn.args(["-c", "trap '' TERM; echo trapped; while :; do sleep 1; done"]);
+    stubborn.stdout(Stdio::piped()).kill_on_drop(true);
+    let mut stubborn = stubborn.spawn().unwrap();
+    let mut trapped = [0; 8];
+    soon(tokio::io::AsyncReadExt::read_exact(stubborn.stdout.as_mut().unwrap(), &mut trapped)).await.unwrap();
+    served.backend.pid.store(stubborn.id().unwrap(), Ordering::Relaxed);
+    let output = branchline(&served, &["stop", "--stop-timeout-s", "1"]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && stderr.contains("within 1 s"), "{stderr}");
+    assert!(stubborn.try_wait().unwrap().is_none(), "stop never kills");
+    stubborn.kill().await.unwrap();
+}

@@ -1,0 +1,172 @@
+//! A backend for console tests: fixed values, and it remembers what it was told.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use branchline::admin::{
+    AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
+    ExplainedStep, Refusal, RigRow, RouteQuestion, StatusReport,
+};
+use branchline::config::raw::Flags;
+use branchline::config::resolve::Sources;
+use branchline::config::{Config, Rule, Secret};
+
+pub struct Fake {
+    config: Arc<Config>,
+    listen: SocketAddr,
+    /// What `SHOW STATUS` says is our pid.
+    pub pid: AtomicU32,
+    assigned: Mutex<Vec<AssignedRow>>,
+    pub asked: Mutex<Vec<RouteQuestion>>,
+    pub killed: Mutex<Vec<u32>>,
+}
+
+pub const CLIENT_ID: u32 = 0x4000_0001;
+pub const PASSWORD: &str = "hunter2";
+
+impl Fake {
+    pub fn new(state_dir: &std::path::Path) -> Self {
+        let flags =
+            Flags { data_dir: Some("/data".into()), state_dir: Some(state_dir.into()), ..Flags::default() };
+        let sources = Sources { flags, environment: &|_| None, cwd: "/".into(), home: None };
+        let mut config = sources.resolve().unwrap();
+        config.dolt.source = branchline::config::DoltSource::External {
+            address: "127.0.0.1:3306".into(),
+            user: "root".into(),
+            password: Secret::new(PASSWORD),
+        };
+        Self {
+            config: Arc::new(config),
+            pid: AtomicU32::new(std::process::id()),
+            listen: "127.0.0.1:3307".parse().unwrap(),
+            assigned: Mutex::default(),
+            asked: Mutex::default(),
+            killed: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Fake {
+    async fn status(&self) -> StatusReport {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        StatusReport {
+            pid: self.pid.load(Ordering::Relaxed),
+            version: "0.1.0".into(),
+            started: at(1_000_000_000),
+            uptime: Duration::from_secs(3725),
+            listen: vec![self.listen],
+            socket: None,
+            data_dir: self.config.data_dir.clone(),
+            state_dir: self.config.state_dir.clone(),
+            config_file: None,
+            dolt: DoltReport {
+                state: "down",
+                since: Some(at(1_000_003_600)),
+                reason: Some("killed by signal 9; starting again in 2 s".into()),
+                pid: None,
+                version: Some("1.88.1".into()),
+                address: Some("unix:/s/dolt.sock".into()),
+                restarts: 3,
+                health_latency: Some(Duration::from_micros(1500)),
+                health_at: Some(at(1_000_003_590)),
+                last_error: Some((at(1_000_003_600), "killed by signal 9".into())),
+            },
+            databases: Ok(vec!["beads".into(), "hq".into()]),
+            clients: ClientsReport { now: 1, accepted: 7, refused: 2, max: 1000 },
+            disk: Ok(DiskReport { used_bytes: 4096, free_bytes: 1 << 40 }),
+            alerts: vec!["5 restarts in 10 min".into()],
+        }
+    }
+
+    fn clients(&self) -> Vec<ClientRow> {
+        vec![ClientRow {
+            id: CLIENT_ID,
+            address: "127.0.0.1:5123".into(),
+            account: "root@%".into(),
+            program: "bd".into(),
+            pid: Some(77),
+            database: Some("gastown".into()),
+            branch: Some("polecat-nux".into()),
+            reason: "BD_BRANCH of bd (pid 77)".into(),
+            backend_id: Some(12),
+            doing: "idle",
+            doing_for: Duration::from_millis(1500),
+            in_transaction: false,
+            commands: 4,
+            connected_for: Duration::from_secs(9),
+        }]
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
+    fn assigned(&self) -> Vec<AssignedRow> {
+        self.assigned.lock().unwrap().clone()
+    }
+
+    async fn assign(&self, rule: Rule, by: &str) -> Result<AssignedRow, Refusal> {
+        let mut assigned = self.assigned.lock().unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let row = AssignedRow { id: assigned.len() as u32 + 1, rule, by: by.to_owned(), at };
+        assigned.push(row.clone());
+        Ok(row)
+    }
+
+    async fn unassign(&self, id: u32) -> Result<AssignedRow, Refusal> {
+        let mut assigned = self.assigned.lock().unwrap();
+        match assigned.iter().position(|row| row.id == id) {
+            Some(at) => Ok(assigned.remove(at)),
+            None => {
+                Err(Refusal::bad_value(format!("there is no assigned rule {id}; SHOW ROUTES lists them")))
+            }
+        }
+    }
+
+    async fn explain(&self, question: RouteQuestion) -> Result<ExplainedRoute, Refusal> {
+        let branch = question.bd_branch.clone();
+        self.asked.lock().unwrap().push(question);
+        Ok(ExplainedRoute {
+            branch,
+            placement: "forked at the first write".into(),
+            reason: "BD_BRANCH".into(),
+            steps: vec![ExplainedStep {
+                step: "5 BD_BRANCH".into(),
+                considered: "polecat-x".into(),
+                outcome: "chosen".into(),
+            }],
+        })
+    }
+
+    async fn rigs(&self) -> Result<Vec<RigRow>, Refusal> {
+        Ok(vec![RigRow {
+            name: "hq".into(),
+            branches: Some(1),
+            main_only: true,
+            path: Some("/data/hq".into()),
+        }])
+    }
+
+    async fn create_rig(&self, name: &str) -> Result<RigRow, Refusal> {
+        if name == "hq" {
+            return Err(Refusal::exists("there is a database hq already"));
+        }
+        Ok(RigRow { name: name.to_owned(), branches: Some(1), main_only: false, path: None })
+    }
+
+    async fn kill(&self, id: u32) -> Result<(), Refusal> {
+        if id != CLIENT_ID {
+            return Err(Refusal::no_such_client(format!("there is no client {id}; SHOW CLIENTS lists them")));
+        }
+        self.killed.lock().unwrap().push(id);
+        Ok(())
+    }
+
+    async fn dump(&self) -> DumpText {
+        "line one\nline two\n".into()
+    }
+}
