@@ -14,7 +14,7 @@ run: dolt ## Serve a demo town on 127.0.0.1:PORT (default 3307), in the foregrou
 	@PORT=$(PORT) scripts/demo-town.sh
 
 test: dolt ## Every test, with real Dolt and real clients; the last line is `N passed, N failed`
-	@if [ -x tests/clients/prepare.sh ]; then tests/clients/prepare.sh; fi
+	@tests/clients/prepare.sh >/dev/null
 	@scripts/run-tests.sh
 
 check: ## Format, lints, tidy, dependencies
@@ -28,7 +28,8 @@ dolt: ## Find Dolt 1.81.8 or newer, or build the pinned one (4 to 7 minutes, onc
 	@scripts/get-dolt.sh
 
 bench: dolt ## Compare direct, HAProxy and Branchline
-	@scripts/bench.sh
+	@$(CARGO) build --release --locked
+	@$(CARGO) bench --locked --bench e2e
 
 fuzz-check: ## Compile the fuzz targets
 	$(CARGO) check --manifest-path fuzz/Cargo.toml

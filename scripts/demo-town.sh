@@ -38,8 +38,14 @@ if [[ ! -d $town ]]; then
     trap - EXIT
 fi
 
+# A path in the project without the way to it.
+show() { printf '%s' "${1#"$root/"}"; }
+
 hints() {
-    local client="mariadb -h 127.0.0.1 -P $port -u root"
+    local client="mariadb -h 127.0.0.1 -P $port -u root" bl
+    bl=$(show "$branchline")
+    # Seen from the town.
+    [[ $bl == /* ]] || bl=../../$bl
     cat <<HINTS
 
   The demo town is served on 127.0.0.1:$port (user root, no password). Ctrl-C stops it.
@@ -50,8 +56,12 @@ hints() {
     BD_BRANCH=polecat-nux $client hq -e "SELECT active_branch()"      # hq is always on main
     BD_BRANCH=polecat-new $client gastown -e "UPDATE issues SET priority = 0 WHERE id = 'gt-3'; SELECT active_branch()"
 
-  And from ${branchline#"$root/"}, with --state-dir ${town#"$root/"}/daemon (or from inside the town):
-    status        clients        route explain gastown        sql gastown        logs -f
+  What it says about them (in the town, every command finds it by itself):
+    cd $(show "$town")
+    $bl status
+    $bl clients
+    BD_BRANCH=polecat-nux $bl route explain gastown
+    $bl sql gastown
 
 HINTS
 }
