@@ -113,6 +113,17 @@ async fn starts_answers_and_stops_without_leaving_anything() {
     let group = rustix::process::getpgid(Pid::from_raw(pid as i32)).expect("group");
     assert_eq!(group.as_raw_nonzero().get() as u32, pid, "a group of its own");
 
+    // It holds the reading end of its log pipe: should we die, its last lines are no SIGPIPE.
+    let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
+    let output = std::fs::read_link(descriptors.join("2")).expect("stderr");
+    let reads = names(&descriptors).into_iter().any(|fd| {
+        let flags = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+        // O_RDONLY is octal 0 in the last digit.
+        let readable = flags.lines().any(|line| line.starts_with("flags:") && line.ends_with('0'));
+        readable && std::fs::read_link(descriptors.join(&fd)).is_ok_and(|link| link == output)
+    });
+    assert!(reads, "no reading end of {output:?}");
+
     let published = std::fs::read_to_string(config.state_dir.join("dolt.json")).expect("dolt.json");
     let published: serde_json::Value = serde_json::from_str(&published).expect("json");
     assert_eq!(published["pid"], pid);
@@ -126,7 +137,7 @@ async fn starts_answers_and_stops_without_leaving_anything() {
     let inserted = dolt.control().execute("INSERT INTO hq.t VALUES (?), (?)", vec![1.into(), 2.into()]).await;
     assert_eq!(inserted.expect("insert"), 2);
     let log = std::fs::read_to_string(config.state_dir.join("dolt.log")).expect("log");
-    assert!(log.contains("Server ready"), "{log}");
+    assert!(log.contains("Starting server"), "{log}");
     assert!(dolt.facts().health_latency.is_some());
 
     dolt.stop().await;

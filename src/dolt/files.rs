@@ -160,7 +160,8 @@ impl Files {
         let timeout_ms = SESSION_TIMEOUT.as_millis();
         Ok(format!(
             "# Written by Branchline at each start of its private Dolt; changes are lost.\n\
-             log_level: info\n\
+             # At info, Dolt writes two lines for every connection.\n\
+             log_level: warning\n\
              data_dir: {}\n\
              listener:\n  host: 127.0.0.1\n  port: {port}\n  socket: {}\n  max_connections: {}\n  \
              read_timeout_millis: {timeout_ms}\n  write_timeout_millis: {timeout_ms}\n",
