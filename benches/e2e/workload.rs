@@ -218,3 +218,21 @@ impl Random {
         self.0 % largest.max(1) + 1
     }
 }
+
+/// Reads one large result to its end and checks its size.
+pub fn large(endpoint: &Endpoint, sql: &str, rows: u64, bytes_min: u64) -> Result<Sample, LoopError> {
+    let mut client = endpoint.connect_for_bulk().map_err(describe)?;
+    // The first statement of a session costs the server extra; it is not what is measured.
+    client.query("SELECT 1").map_err(describe)?;
+    let sent = Instant::now();
+    let reply = client.query(sql).map_err(describe)?;
+    let took = sent.elapsed();
+    client.quit().map_err(describe)?;
+    if reply.rows != rows || reply.bytes < bytes_min {
+        return Err(format!(
+            "{} rows and {} bytes instead of {rows} rows and at least {bytes_min} bytes for: {sql}",
+            reply.rows, reply.bytes
+        ));
+    }
+    Ok(Sample { latencies_ns: vec![took.as_nanos() as u64], seconds: took.as_secs_f64(), bytes: reply.bytes })
+}
