@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::wire::{self, Fault, Greeting, Reply, ReplyTracker};
+use crate::wire::{self, Fault, Reply, ReplyTracker};
 
 /// Nothing measured here is silent for longer than this unless it hangs.
 pub const IO_TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,7 +74,6 @@ pub struct Client {
     stream: TcpStream,
     buffer: Box<[u8]>,
     out: Vec<u8>,
-    greeting: Greeting,
 }
 
 impl Client {
@@ -92,16 +91,10 @@ impl Client {
             .and_then(|()| stream.set_read_timeout(Some(IO_TIMEOUT)))
             .and_then(|()| stream.set_write_timeout(Some(IO_TIMEOUT)));
         prepared.map_err(|error| ClientError::io("setting socket options", &error))?;
-        let greeting = Greeting { version: String::new(), capabilities: 0 };
         let mut client =
-            Self { stream, buffer: vec![0; buffer_bytes].into_boxed_slice(), out: Vec::with_capacity(256), greeting };
+            Self { stream, buffer: vec![0; buffer_bytes].into_boxed_slice(), out: Vec::with_capacity(256) };
         client.login(user, database)?;
         Ok(client)
-    }
-
-    /// The server's version string.
-    pub fn version(&self) -> &str {
-        &self.greeting.version
     }
 
     /// Runs a statement and reads its reply to the end.
@@ -132,8 +125,8 @@ impl Client {
 
     fn login(&mut self, user: &str, database: Option<&str>) -> Result<(), ClientError> {
         let (sequence, payload) = self.read_packet()?;
-        self.greeting = wire::parse_greeting(&payload)?;
-        let response = wire::handshake_response(self.greeting.capabilities, user, database)?;
+        let offered = wire::parse_greeting(&payload)?;
+        let response = wire::handshake_response(offered, user, database)?;
         wire::packet(&mut self.out, sequence.wrapping_add(1), &[&response]);
         self.send()?;
         loop {

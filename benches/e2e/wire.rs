@@ -51,17 +51,8 @@ pub struct Reply {
     pub ok: Vec<u8>,
 }
 
-/// What the greeting says that the login needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Greeting {
-    /// Server version string.
-    pub version: String,
-    /// Capability flags offered.
-    pub capabilities: u32,
-}
-
-/// Reads the server's first packet (protocol 10).
-pub fn parse_greeting(payload: &[u8]) -> Result<Greeting, Fault> {
+/// Reads the server's first packet (protocol 10); hands back the capability flags that it offers.
+pub fn parse_greeting(payload: &[u8]) -> Result<u32, Fault> {
     if payload.first() == Some(&0xff) {
         return Err(parse_error(payload));
     }
@@ -74,10 +65,7 @@ pub fn parse_greeting(payload: &[u8]) -> Result<Greeting, Fault> {
     // with character set (1) and status (2) between them.
     let rest = payload.get(end + 1..).ok_or(short.clone())?;
     let (Some(low), Some(high)) = (rest.get(13..15), rest.get(18..20)) else { return Err(short) };
-    Ok(Greeting {
-        version: String::from_utf8_lossy(&payload[1..end]).into_owned(),
-        capabilities: u32::from_le_bytes([low[0], low[1], high[0], high[1]]),
-    })
+    Ok(u32::from_le_bytes([low[0], low[1], high[0], high[1]]))
 }
 
 /// Login with mysql_native_password and an empty password, whose scramble is empty too.
