@@ -66,7 +66,8 @@ const END_OF_RESULT: [u8; 7] = [0xfe, 0, 0, 2, 0, 0, 0];
 
 /// Starts the backend; it serves until the process ends.
 pub fn start(dolt: SocketAddr, large_bytes: u64) -> Result<SocketAddr, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("canned backend: {error}"))?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("canned backend: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("canned backend: {error}"))?;
     let answers = Arc::new(Answers {
         point: point_answer(),

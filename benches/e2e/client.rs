@@ -33,7 +33,8 @@ pub enum ClientError {
 impl ClientError {
     fn io(doing: &'static str, error: &std::io::Error) -> Self {
         let timed_out = matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
-        let reason = if timed_out { format!("nothing for {} s", IO_TIMEOUT.as_secs()) } else { error.to_string() };
+        let reason =
+            if timed_out { format!("nothing for {} s", IO_TIMEOUT.as_secs()) } else { error.to_string() };
         Self::Io { doing, reason }
     }
 

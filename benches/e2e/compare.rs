@@ -35,7 +35,9 @@ pub struct Results {
 /// Starts the servers, measures all sections and describes the circumstances.
 pub fn run(plan: &Plan) -> Result<Results, String> {
     if std::env::var_os("BD_BRANCH").is_some() {
-        return Err("BD_BRANCH is set: Branchline would route the benchmark to that branch; unset it".to_owned());
+        return Err(
+            "BD_BRANCH is set: Branchline would route the benchmark to that branch; unset it".to_owned()
+        );
     }
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
@@ -86,7 +88,8 @@ struct Lab {
 
 impl Lab {
     fn start(plan: &Plan, scratch: &Scratch, dolt: &Path, haproxy: &Path) -> Result<Self, String> {
-        let binary = plan.branchline.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_branchline")));
+        let binary =
+            plan.branchline.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_branchline")));
         let (branchline, direct) = if plan.with_branchline {
             let server = servers::start_branchline(scratch, "branchline", &binary, Behind::Private(dolt))?;
             (Some(server), servers::private_dolt(scratch, "branchline")?)

@@ -49,12 +49,16 @@ pub fn point() -> Operation {
 
 /// One row by its key, prepared.
 pub fn prepared_point() -> Operation {
-    Operation::Prepared { sql: "SELECT id, title, status, body FROM bead WHERE id = ?".to_owned(), ids: BEADS }
+    Operation::Prepared {
+        sql: "SELECT id, title, status, body FROM bead WHERE id = ?".to_owned(),
+        ids: BEADS,
+    }
 }
 
 /// 400 rows, about 80 KiB.
 pub fn page() -> Operation {
-    let sql = format!("SELECT id, title, status, body FROM bead WHERE id >= {{id}} ORDER BY id LIMIT {PAGE_ROWS}");
+    let sql =
+        format!("SELECT id, title, status, body FROM bead WHERE id >= {{id}} ORDER BY id LIMIT {PAGE_ROWS}");
     Operation::Text { sql, ids: BEADS - PAGE_ROWS + 1, rows: Some(PAGE_ROWS) }
 }
 

@@ -30,7 +30,8 @@ pub struct IdleResult {
 impl IdleResult {
     /// KiB of resident memory per client.
     pub fn kib_per_client(&self) -> Option<f64> {
-        (self.clients > 0).then(|| self.after_kib.saturating_sub(self.before_kib) as f64 / self.clients as f64)
+        (self.clients > 0)
+            .then(|| self.after_kib.saturating_sub(self.before_kib) as f64 / self.clients as f64)
     }
 }
 

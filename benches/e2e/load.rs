@@ -27,8 +27,7 @@ struct Outcome {
 /// Runs the load and prints what came of it; false if nothing succeeded.
 pub fn run(arguments: &LoadArgs) -> Result<bool, String> {
     let address = loopback(arguments.addr)?;
-    let endpoint =
-        Endpoint { address, user: arguments.user.clone(), database: arguments.database.clone() };
+    let endpoint = Endpoint { address, user: arguments.user.clone(), database: arguments.database.clone() };
     let length = Duration::from_secs_f64(arguments.seconds);
     eprintln!("{} connections to {address} for {} s", arguments.connections, arguments.seconds);
     let started = Instant::now();
@@ -57,7 +56,9 @@ pub fn loopback(address: SocketAddr) -> Result<SocketAddr, String> {
     if address.ip().is_loopback() {
         return Ok(address);
     }
-    Err(format!("--addr {address} is not a loopback address; this tool loads only servers on this machine (127.0.0.0/8 or [::1])"))
+    Err(format!(
+        "--addr {address} is not a loopback address; this tool loads only servers on this machine (127.0.0.0/8 or [::1])"
+    ))
 }
 
 fn one_connection(endpoint: &Endpoint, arguments: &LoadArgs, end: Instant) -> Outcome {
@@ -112,8 +113,14 @@ fn print(total: &Outcome) {
         None => println!("no operation succeeded"),
         Some(summary) => {
             println!("operations   {} ({} rows)", summary.count, total.rows);
-            println!("throughput   {:.0} operations/s, {:.1} MiB/s", summary.per_second, summary.mib_per_second);
-            println!("latency      p50 {:.0} µs, p95 {:.0} µs, p99 {:.0} µs", summary.p50_us, summary.p95_us, summary.p99_us);
+            println!(
+                "throughput   {:.0} operations/s, {:.1} MiB/s",
+                summary.per_second, summary.mib_per_second
+            );
+            println!(
+                "latency      p50 {:.0} µs, p95 {:.0} µs, p99 {:.0} µs",
+                summary.p50_us, summary.p95_us, summary.p99_us
+            );
         }
     }
     let count: u64 = total.errors.values().sum();

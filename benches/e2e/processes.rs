@@ -1,6 +1,6 @@
 //! Owns every process and directory that the benchmark makes, and ends them whatever happens.
 //! Does not know what the processes are for.
-//! Always: only children of ours are signalled; SIGTERM comes 40 s before SIGKILL.
+//! Always: only what this run started is signalled; SIGTERM comes 40 s before SIGKILL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Scratch {
         let path = directory.path().to_owned();
         fs::create_dir(path.join("home")).map_err(|error| format!("{}: {error}", path.display()))?;
         on_interrupt(move || {
-            end_all();
+            end_all(&path);
             drop(fs::remove_dir_all(&path));
             std::process::exit(INTERRUPTED);
         })?;
@@ -92,7 +92,11 @@ impl Scratch {
                 return Err(format!("{name} ended with {status}{}", self.last_words(name)));
             }
             if Instant::now() > deadline {
-                return Err(format!("{name} was not ready after {} s{}", wait.as_secs(), self.last_words(name)));
+                return Err(format!(
+                    "{name} was not ready after {} s{}",
+                    wait.as_secs(),
+                    self.last_words(name)
+                ));
             }
             thread::sleep(POLL);
         }
@@ -111,7 +115,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        end_all();
+        end_all(self.directory.path());
     }
 }
 
@@ -130,28 +134,56 @@ pub fn is_file(path: &Path) -> bool {
 }
 
 fn ended(name: &str) -> Option<ExitStatus> {
-    running().iter_mut().find(|(other, _)| other == name).and_then(|(_, child)| child.try_wait().ok().flatten())
+    running()
+        .iter_mut()
+        .find(|(other, _)| other == name)
+        .and_then(|(_, child)| child.try_wait().ok().flatten())
 }
 
 /// Ends the processes, the last started first: proxies before what is behind them.
-fn end_all() {
+fn end_all(scratch: &Path) {
     let mut list = running();
     while let Some((name, mut child)) = list.pop() {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            continue;
-        }
-        // Not reaped yet, so the pid is still this child's.
-        let told = kill_process(Pid::from_child(&child), Signal::TERM);
-        let deadline = Instant::now() + STOP_WAIT;
-        while told.is_ok() && matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(POLL);
-        }
-        if matches!(child.try_wait(), Ok(None)) {
-            eprintln!("e2e: {name} did not end within {} s of SIGTERM: killed", STOP_WAIT.as_secs());
-            drop(child.kill());
-            drop(child.wait());
+        // A child that is not reaped yet keeps its pid, so the signal reaches nobody else.
+        end(&name, Pid::from_child(&child), || matches!(child.try_wait(), Ok(None)));
+        drop(child.wait());
+    }
+    // A Branchline that crashed leaves its Dolt behind; the scratch path in its arguments shows whose it is.
+    for orphan in processes_with_argument(scratch) {
+        let still_there = || processes_with_argument(scratch).contains(&orphan);
+        eprintln!("e2e: process {orphan} was left behind by a server that is gone");
+        if let Some(pid) = Pid::from_raw(orphan) {
+            end("it", pid, still_there);
         }
     }
+}
+
+/// SIGTERM, then SIGKILL for what does not listen.
+fn end(name: &str, pid: Pid, mut runs: impl FnMut() -> bool) {
+    if !runs() || kill_process(pid, Signal::TERM).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + STOP_WAIT;
+    while runs() {
+        if Instant::now() > deadline {
+            eprintln!("e2e: {name} did not end within {} s of SIGTERM: killed", STOP_WAIT.as_secs());
+            // It may have ended just now.
+            let _ = kill_process(pid, Signal::KILL);
+            return;
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Processes that name a path under `directory` in their arguments.
+fn processes_with_argument(directory: &Path) -> Vec<i32> {
+    let Some(needle) = directory.to_str() else { return Vec::new() };
+    let names_it = |process: &procfs::process::Process| {
+        process.cmdline().is_ok_and(|arguments| arguments.iter().any(|argument| argument.contains(needle)))
+    };
+    procfs::process::all_processes()
+        .map(|all| all.flatten().filter(names_it).map(|process| process.pid).collect())
+        .unwrap_or_default()
 }
 
 /// Runs `clean_up` on its own thread at SIGINT, SIGTERM or SIGHUP.

@@ -81,28 +81,41 @@ fn section(section: &SectionResult) -> String {
     if section.large {
         row("throughput, MiB/s (median of rounds)", &|cell| spread(targets::mib_per_second(cell), 0));
         row("proxy CPU, s per GiB", &|cell| {
-            number(cell.cpu_seconds.zip(cell.total).map(|(seconds, total)| {
-                let gib = total.mib_per_second * seconds_measured(cell) / 1024.0;
-                ratio(seconds, gib)
-            }), 2)
+            number(
+                cell.cpu_seconds.zip(cell.total).map(|(seconds, total)| {
+                    let gib = total.mib_per_second * seconds_measured(cell) / 1024.0;
+                    ratio(seconds, gib)
+                }),
+                2,
+            )
         });
     } else {
         row("median, µs", &|cell| number(cell.total.map(|total| total.p50_us), 1));
         row("p95, µs", &|cell| number(cell.total.map(|total| total.p95_us), 1));
         row("p99, µs", &|cell| number(cell.total.map(|total| total.p99_us), 1));
         row("added median, µs (median of rounds)", &|cell| {
-            if cell.column == "direct" { "–".to_owned() } else { spread(targets::added_us(section, cell), 1) }
+            if cell.column == "direct" {
+                "–".to_owned()
+            } else {
+                spread(targets::added_us(section, cell), 1)
+            }
         });
         row("operations per second", &|cell| number(cell.total.map(|total| total.per_second), 0));
         row("proxy CPU, µs per operation", &|cell| {
-            number(cell.cpu_seconds.zip(cell.total).map(|(seconds, total)| ratio(seconds * 1e6, total.count as f64)), 1)
+            number(
+                cell.cpu_seconds
+                    .zip(cell.total)
+                    .map(|(seconds, total)| ratio(seconds * 1e6, total.count as f64)),
+                1,
+            )
         });
     }
     row("proxy CPU, s", &|cell| number(cell.cpu_seconds, 2));
     row("proxy peak RSS, MiB", &|cell| cell.peak_kib.map_or_else(|| "–".to_owned(), mib));
     for cell in &section.cells {
         if let Some(first) = cell.errors.first() {
-            text += &format!("\n- **{} failed in {} rounds**, first: {first}\n", cell.column, cell.errors.len());
+            text +=
+                &format!("\n- **{} failed in {} rounds**, first: {first}\n", cell.column, cell.errors.len());
         }
     }
     text
@@ -129,7 +142,10 @@ fn seconds_measured(cell: &Cell) -> f64 {
 
 fn heading<'a>(name: &str, columns: impl Iterator<Item = &'a str> + Clone) -> String {
     let mut text = format!("\n## {name}\n\n");
-    line(&mut text, &std::iter::once(String::new()).chain(columns.clone().map(str::to_owned)).collect::<Vec<_>>());
+    line(
+        &mut text,
+        &std::iter::once(String::new()).chain(columns.clone().map(str::to_owned)).collect::<Vec<_>>(),
+    );
     text += "|---|";
     columns.for_each(|_| text += "---:|");
     text.push('\n');

@@ -108,9 +108,10 @@ pub fn all(plan: &Plan) -> Vec<Section> {
     for connections in [1, 8, 40] {
         list.push(looped("canned point select", dataset::canned_point(), connections, round_trip, true));
     }
-    for (table, row_bytes, words) in
-        [(canned::WIDE_TABLE, canned::WIDE_ROW_BYTES, "16 KiB"), (canned::NARROW_TABLE, canned::NARROW_ROW_BYTES, "128 B")]
-    {
+    for (table, row_bytes, words) in [
+        (canned::WIDE_TABLE, canned::WIDE_ROW_BYTES, "16 KiB"),
+        (canned::NARROW_TABLE, canned::NARROW_ROW_BYTES, "128 B"),
+    ] {
         let rows = canned::rows_for(bytes, row_bytes);
         list.push(Section {
             name: format!("canned {} MiB result, rows of {words}", bytes >> 20),
@@ -136,7 +137,11 @@ impl Section {
         columns.iter().filter_map(|column| column.pid).for_each(probe::reset_peak);
         let mut cells: Vec<Cell> = columns
             .iter()
-            .map(|column| Cell { column: column.name.to_owned(), rounds: vec![None; rounds], ..Cell::default() })
+            .map(|column| Cell {
+                column: column.name.to_owned(),
+                rounds: vec![None; rounds],
+                ..Cell::default()
+            })
             .collect();
         let mut samples = vec![Sample::default(); columns.len()];
         for round in 0..rounds {

@@ -26,7 +26,8 @@ pub struct Server {
 
 /// Finds Dolt as Branchline does.
 pub fn find_dolt(wanted: Option<&Path>) -> Result<PathBuf, String> {
-    let wanted = wanted.map(Path::to_owned).or_else(|| std::env::var_os("BRANCHLINE_DOLT").map(PathBuf::from));
+    let wanted =
+        wanted.map(Path::to_owned).or_else(|| std::env::var_os("BRANCHLINE_DOLT").map(PathBuf::from));
     if let Some(path) = wanted {
         return if is_file(&path) { Ok(path) } else { Err(format!("no Dolt at {}", path.display())) };
     }
@@ -142,7 +143,8 @@ pub fn private_dolt(scratch: &Scratch, name: &str) -> Result<Server, String> {
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let json: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let number = |key: &str| json[key].as_u64().ok_or_else(|| format!("{}: no number `{key}`", path.display()));
+    let number =
+        |key: &str| json[key].as_u64().ok_or_else(|| format!("{}: no number `{key}`", path.display()));
     let port = u16::try_from(number("port")?).map_err(|_| format!("{}: no port", path.display()))?;
     let pid = i32::try_from(number("pid")?).map_err(|_| format!("{}: no pid", path.display()))?;
     Ok(Server { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), pid })

@@ -51,7 +51,8 @@ pub fn mib_per_second(cell: &Cell) -> Option<Spread> {
 fn added_latency(section: &SectionResult) -> Option<Verdict> {
     let (haproxy, branchline) = (column(section, "haproxy")?, column(section, "branchline")?);
     let (theirs, ours) = (added_us(section, haproxy)?, added_us(section, branchline)?);
-    let difference = Spread::of(&paired(&medians(branchline), &medians(haproxy), |ours, theirs| ours - theirs))?;
+    let difference =
+        Spread::of(&paired(&medians(branchline), &medians(haproxy), |ours, theirs| ours - theirs))?;
     let noise = if difference.straddles_zero() { ", not clear of the noise" } else { "" };
     Some(Verdict {
         passed: difference.median <= 0.0,
@@ -64,7 +65,8 @@ fn added_latency(section: &SectionResult) -> Option<Verdict> {
 
 fn throughput(section: &SectionResult) -> Option<Verdict> {
     let (haproxy, branchline) = (column(section, "haproxy")?, column(section, "branchline")?);
-    let share = Spread::of(&paired(&throughputs(branchline), &throughputs(haproxy), |ours, theirs| ours / theirs))?;
+    let share =
+        Spread::of(&paired(&throughputs(branchline), &throughputs(haproxy), |ours, theirs| ours / theirs))?;
     Some(Verdict {
         passed: share.median >= THROUGHPUT_SHARE_MIN,
         text: format!(

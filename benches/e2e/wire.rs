@@ -71,7 +71,9 @@ pub fn parse_greeting(payload: &[u8]) -> Result<u32, Fault> {
 /// Login with mysql_native_password and an empty password, whose scramble is empty too.
 pub fn handshake_response(offered: u32, user: &str, database: Option<&str>) -> Result<Vec<u8>, Fault> {
     if offered & CLIENT_DEPRECATE_EOF == 0 {
-        return Err(Fault::Protocol("the server does not offer CLIENT_DEPRECATE_EOF, which the benchmark relies on"));
+        return Err(Fault::Protocol(
+            "the server does not offer CLIENT_DEPRECATE_EOF, which the benchmark relies on",
+        ));
     }
     let mut flags = CLIENT_LONG_PASSWORD
         | CLIENT_LONG_FLAG
@@ -319,7 +321,8 @@ impl ReplyTracker {
     }
 
     fn prepared(&mut self) -> Result<Stage, Fault> {
-        let [0, _, _, _, _, columns_low, columns_high, parameters_low, parameters_high, ..] = self.kept[..] else {
+        let [0, _, _, _, _, columns_low, columns_high, parameters_low, parameters_high, ..] = self.kept[..]
+        else {
             return Err(Fault::Protocol("the answer to a prepare is not understood"));
         };
         let columns = u16::from_le_bytes([columns_low, columns_high]);
