@@ -27,6 +27,7 @@ fn a_summary_has_units() {
     let sample = Sample { latencies_ns: vec![3_000, 1_000, 2_000, 4_000], seconds: 2.0, bytes: 4 << 20 };
     let summary = sample.summary().expect("four operations");
     assert_eq!((summary.count, summary.p50_us, summary.p99_us), (4, 2.0, 4.0));
+    assert_eq!(summary.mean_us, 2.5);
     assert_eq!((summary.per_second, summary.mib_per_second), (2.0, 2.0));
     assert_eq!(Sample::default().summary(), None);
 }

@@ -78,7 +78,13 @@ impl Machine {
             .unwrap_or(0.0);
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let commit = first_line(Command::new("git").args(["describe", "--always", "--dirty"]));
+        let commit = first_line(Command::new("git").args([
+            "-C",
+            env!("CARGO_MANIFEST_DIR"),
+            "describe",
+            "--always",
+            "--dirty",
+        ]));
         let profile = if cfg!(debug_assertions) { "NOT a release build" } else { "release build" };
         Self {
             cpu: model.map_or("unknown", |(_, name)| name).to_owned(),

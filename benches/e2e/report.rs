@@ -91,6 +91,7 @@ fn section(section: &SectionResult) -> String {
         });
     } else {
         row("median, µs", &|cell| number(cell.total.map(|total| total.p50_us), 1));
+        row("mean, µs", &|cell| number(cell.total.map(|total| total.mean_us), 1));
         row("p95, µs", &|cell| number(cell.total.map(|total| total.p95_us), 1));
         row("p99, µs", &|cell| number(cell.total.map(|total| total.p99_us), 1));
         row("added median, µs (median of rounds)", &|cell| {

@@ -53,12 +53,23 @@ fn added_latency(section: &SectionResult) -> Option<Verdict> {
     let (theirs, ours) = (added_us(section, haproxy)?, added_us(section, branchline)?);
     let difference =
         Spread::of(&paired(&medians(branchline), &medians(haproxy), |ours, theirs| ours - theirs))?;
+    let means = Spread::of(&paired(
+        &figures(branchline, |summary| summary.mean_us),
+        &figures(haproxy, |summary| summary.mean_us),
+        |ours, theirs| ours - theirs,
+    ))?;
     let noise = if difference.straddles_zero() { ", not clear of the noise" } else { "" };
     Some(Verdict {
         passed: difference.median <= 0.0,
         text: format!(
-            "{}: {:+.1} µs added, HAProxy {:+.1} µs (difference {:+.1} µs, middle half of rounds {:+.1} to {:+.1}{noise})",
-            section.name, ours.median, theirs.median, difference.median, difference.low, difference.high
+            "{}: {:+.1} µs added, HAProxy {:+.1} µs (difference {:+.1} µs, middle half of rounds {:+.1} to {:+.1}{noise}; mean {:+.1} µs)",
+            section.name,
+            ours.median,
+            theirs.median,
+            difference.median,
+            difference.low,
+            difference.high,
+            means.median
         ),
     })
 }
