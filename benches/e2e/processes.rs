@@ -20,7 +20,7 @@ const INTERRUPTED: i32 = 130;
 /// What must be gone at the end. Global because an interrupt has to find it.
 static RUNNING: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
 
-fn running() -> MutexGuard<'static, Vec<(String, Child)>> {
+fn running() -> Running {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -40,7 +40,8 @@ impl Scratch {
         let path = directory.path().to_owned();
         fs::create_dir(path.join("home")).map_err(|error| format!("{}: {error}", path.display()))?;
         on_interrupt(move || {
-            end_all(&path);
+            // Held until the exit, so that the main thread starts nothing in between.
+            let _nothing_starts = end_all(&path);
             drop(fs::remove_dir_all(&path));
             std::process::exit(INTERRUPTED);
         })?;
@@ -115,7 +116,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        end_all(self.directory.path());
+        drop(end_all(self.directory.path()));
     }
 }
 
@@ -140,8 +141,11 @@ fn ended(name: &str) -> Option<ExitStatus> {
         .and_then(|(_, child)| child.try_wait().ok().flatten())
 }
 
-/// Ends the processes, the last started first: proxies before what is behind them.
-fn end_all(scratch: &Path) {
+type Running = MutexGuard<'static, Vec<(String, Child)>>;
+
+/// Ends the processes, the last started first: proxies before what is behind them. As long as the result is
+/// held, no other can be started.
+fn end_all(scratch: &Path) -> Running {
     let mut list = running();
     while let Some((name, mut child)) = list.pop() {
         // A child that is not reaped yet keeps its pid, so the signal reaches nobody else.
@@ -156,6 +160,7 @@ fn end_all(scratch: &Path) {
             end("it", pid, still_there);
         }
     }
+    list
 }
 
 /// SIGTERM, then SIGKILL for what does not listen.
