@@ -123,7 +123,7 @@ impl CompareArgs {
     /// Fills in the defaults.
     pub fn resolve(self) -> Plan {
         let (rounds, seconds, large_mib, idle) =
-            if self.quick { (2, 0.15, 64, 100) } else { (12, 0.5, 1024, 1000) };
+            if self.quick { (2, 0.25, 64, 100) } else { (12, 0.5, 1024, 1000) };
         let rounds = usize::from(self.rounds.unwrap_or(rounds));
         let measured = Duration::from_secs_f64(self.seconds.unwrap_or(seconds));
         Plan {

@@ -111,6 +111,12 @@ pub fn run(
             }
         }
         total.seconds = window.measured.as_secs_f64();
+        if total.latencies_ns.is_empty() {
+            failure.get_or_insert(format!(
+                "no operation began and ended within the measured {} s; --seconds makes it longer",
+                total.seconds
+            ));
+        }
         failure.map_or(Ok(total), Err)
     })
 }
