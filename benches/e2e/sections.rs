@@ -124,7 +124,9 @@ pub fn all(plan: &Plan) -> Vec<Section> {
             },
         });
     }
-    list.retain(|section| plan.only.as_ref().is_none_or(|text| section.name.contains(text.as_str())));
+    // Without ", 8 connections", which `--only connect` would match everywhere.
+    let what = |section: &Section| section.name.split(',').next().unwrap_or_default().to_owned();
+    list.retain(|section| plan.only.as_ref().is_none_or(|text| what(section).contains(text.as_str())));
     list
 }
 
