@@ -1,4 +1,4 @@
-"""mysql-connector-python, in pure Python or over its C extension (BL_CONNECTOR=pure|c).
+"""mysql-connector-python, its pure Python implementation.
 
 Text and binary protocol, server-side prepared cursors with long data, COM_RESET_CONNECTION and COM_CHANGE_USER.
 """
@@ -6,7 +6,6 @@ Text and binary protocol, server-side prepared cursors with long data, COM_RESET
 import datetime
 import decimal
 import hashlib
-import os
 import threading
 
 import mysql.connector
@@ -15,7 +14,6 @@ from mysql.connector.constants import ClientFlag
 from transcript import MIB, WORDS, Server, Transcript, big_value, mask_hashes, scratch, shared
 
 out = Transcript()
-PURE = os.environ["BL_CONNECTOR"] == "pure"
 
 
 def connect(**options):
@@ -27,7 +25,7 @@ def connect(**options):
         "database": Server.database,
         "charset": "utf8mb4",
         "autocommit": True,
-        "use_pure": PURE,
+        "use_pure": True,
         "ssl_disabled": True,
         "allow_local_infile": True,
         "auth_plugin": "mysql_native_password",
@@ -65,7 +63,7 @@ def query(connection):
         out.attempt(sql, lambda: run(connection, sql))
     out.attempt("parameters", lambda: rows(connection, "SELECT %s, %s, %s", (1, None, "it's 🐬")))
     out.attempt("ping", lambda: connection.ping(reconnect=False))
-    out.attempt("server_version", lambda: connection.get_server_info())
+    out.attempt("server_version", lambda: connection.server_info)
 
 
 def types(connection):
@@ -282,24 +280,21 @@ def cursor(connection):
     read.execute("SELECT d FROM digits ORDER BY d")
     out.say("prepared", [read.fetchone(), read.fetchmany(3), read.fetchall()])
     read.close()
-    if PURE:
-        # The driver's own low-level calls: CURSOR_TYPE_READ_ONLY, then COM_STMT_FETCH until it is empty.
-        statement = connection.cmd_stmt_prepare(b"SELECT d FROM digits WHERE d >= ? ORDER BY d")
-        result = connection.cmd_stmt_execute(statement["statement_id"], ((3,)), statement["parameters"], 1)
-        out.say("read_only.execute", [len(result[1]), str(result[2].get("status_flag"))] if isinstance(result, tuple) else str(result))
-        fetched = []
-        for _ in range(6):
-            connection.cmd_stmt_fetch(statement["statement_id"], 2)
-            got, end = connection.get_rows(binary=True, columns=result[1])
-            fetched.append([got, end and end["status_flag"]])
-            if end and end["status_flag"] & 0x80:
-                break
-        out.say("read_only.fetched", fetched)
-        connection.cmd_stmt_reset(statement["statement_id"])
-        connection.cmd_stmt_close(statement["statement_id"])
-        out.attempt("read_only.after", lambda: rows(connection, "SELECT 1"))
-    else:
-        out.not_offered("server_side")
+    # The driver's own low-level calls: CURSOR_TYPE_READ_ONLY, then COM_STMT_FETCH until it is empty.
+    statement = connection.cmd_stmt_prepare(b"SELECT d FROM digits WHERE d >= ? ORDER BY d")
+    result = connection.cmd_stmt_execute(statement["statement_id"], ((3,)), statement["parameters"], 1)
+    out.say("read_only.execute", [len(result[1]), str(result[2].get("status_flag"))] if isinstance(result, tuple) else str(result))
+    fetched = []
+    for _ in range(6):
+        connection.cmd_stmt_fetch(statement["statement_id"], 2)
+        got, end = connection.get_rows(binary=True, columns=result[1])
+        fetched.append([got, end and end["status_flag"]])
+        if end and end["status_flag"] & 0x80:
+            break
+    out.say("read_only.fetched", fetched)
+    connection.cmd_stmt_reset(statement["statement_id"])
+    connection.cmd_stmt_close(statement["statement_id"])
+    out.attempt("read_only.after", lambda: rows(connection, "SELECT 1"))
 
 
 def counts(connection):
@@ -352,12 +347,11 @@ def session(connection):
     out.attempt("reset_session.after", lambda: rows(other, "SELECT @x, @@sql_mode, DATABASE()"))
     out.attempt("change_user", lambda: other.cmd_change_user(Server.user, Server.password, Server.database))
     other.close()
-    if PURE:
-        for name in ("cmd_statistics", "cmd_process_info", "cmd_debug"):
-            other = connect()
-            out.attempt(name, lambda: str(getattr(other, name)()))
-            out.attempt(name + ".after", lambda: rows(other, "SELECT 'alive'"))
-            other.close()
+    for name in ("cmd_statistics", "cmd_process_info", "cmd_debug"):
+        other = connect()
+        out.attempt(name, lambda: str(getattr(other, name)()))
+        out.attempt(name + ".after", lambda: rows(other, "SELECT 'alive'"))
+        other.close()
     other = connect(database=Server.database + "/side")
     out.say("handshake.branch", where(other))
     other.close()
