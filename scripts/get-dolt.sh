@@ -96,7 +96,8 @@ while kill -0 "$build" 2>/dev/null; do
     elapsed=$(($(date +%s) - start))
     if [ $((elapsed - shown)) -ge 5 ]; then
         shown=$elapsed
-        say "  ${elapsed} s, $(wc -l <"$log") steps, now $(tail -n 1 "$log" | cut -c 1-70)"
+        # Empty while nothing but the link is left to do.
+        say "  ${elapsed} s, $(wc -l <"$log") packages compiled: $(tail -n 1 "$log" | cut -c 1-60)"
     fi
 done
 wait "$build" || { build=; tail -n 30 "$log" >&2; die "the build failed (see above)"; }

@@ -52,7 +52,9 @@ async fn start(config: &Config) -> Result<Dolt, StartError> {
 async fn started() -> (TempDir, Config, Dolt) {
     let town = tempfile::tempdir().expect("temp dir");
     let config = config(town.path());
+    let asked = Instant::now();
     let dolt = start(&config).await.expect("Dolt starts");
+    println!("start to ready: {:?}", asked.elapsed());
     (town, config, dolt)
 }
 
@@ -153,6 +155,27 @@ async fn starts_answers_and_stops_without_leaving_anything() {
     }
     let after = dolt.control().rows("SELECT 1", vec![]).await;
     assert!(matches!(after, Err(ControlError::Down(_))), "{after:?}");
+}
+
+/// Sessions that are open, idle or in a transaction, do not hold up the end.
+#[tokio::test]
+async fn stop_does_not_wait_for_sessions() {
+    let (_town, _config, dolt) = started().await;
+    dolt.control().execute("CREATE DATABASE hq", vec![]).await.expect("create");
+    dolt.control().execute("CREATE TABLE hq.t (id INT PRIMARY KEY)", vec![]).await.expect("create");
+    let mut sessions = Vec::new();
+    for id in 0..5 {
+        let mut session = dolt.control().dedicated().await.expect("dedicated");
+        session.execute("BEGIN", vec![]).await.expect("begin");
+        session.execute("INSERT INTO hq.t VALUES (?)", vec![id.into()]).await.expect("insert");
+        sessions.push(session);
+    }
+    let asked = Instant::now();
+    dolt.stop().await;
+    println!("stop with 5 open transactions: {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    let error = sessions[0].rows("SELECT 1", vec![]).await.expect_err("the server is gone");
+    assert!(!matches!(error, ControlError::Timeout(_)), "{error}");
 }
 
 #[tokio::test]
@@ -342,75 +365,60 @@ fn dolt_binary() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("dolt"))
 }
 
-/// Plays both parts: the test, and (with CHILD_OF set) the Branchline that it kills.
-#[tokio::test]
-async fn a_killed_branchline_takes_dolt_along_gracefully_and_the_next_one_waits() {
+/// In the copy that `killed_branchline` makes: becomes the Branchline that is killed.
+async fn play_branchline_if_asked() {
     if let Some(town) = std::env::var_os(CHILD_OF) {
         let _dolt = start(&config(Path::new(&town))).await.expect("Dolt starts");
         std::fs::write(Path::new(&town).join("ready"), "").expect("write");
         std::future::pending::<()>().await;
     }
-    let town = tempfile::tempdir().expect("temp dir");
-    let config = config(town.path());
-    let name = "a_killed_branchline_takes_dolt_along_gracefully_and_the_next_one_waits";
+}
+
+/// Runs the test of that name as a Branchline on `town`, kills it with SIGKILL, and returns its Dolt's pid.
+async fn killed_branchline(test: &str, town: &Path) -> u32 {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD_OF, town.path())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD_OF, town)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("spawn");
     let until = Instant::now() + DEADLINE;
-    while !town.path().join("ready").exists() {
+    while !town.join("ready").exists() {
         assert!(Instant::now() < until, "the child does not get ready");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let published = std::fs::read_to_string(config.state_dir.join("dolt.json")).expect("dolt.json");
+    let published = std::fs::read_to_string(town.join("state/dolt.json")).expect("dolt.json");
     let published: serde_json::Value = serde_json::from_str(&published).expect("json");
-    let pid = published["pid"].as_u64().expect("pid") as u32;
+    let pid = u32::try_from(published["pid"].as_u64().expect("pid")).expect("a pid");
     assert!(runs(pid));
     child.kill().expect("kill");
     child.wait().expect("wait");
+    pid
+}
 
-    // Claims the directories, waits for the Dolt that is going down, starts its own.
-    let dolt = start(&config).await.expect("starts again");
+#[tokio::test]
+async fn the_next_branchline_waits_for_the_dolt_of_a_killed_one() {
+    play_branchline_if_asked().await;
+    let town = tempfile::tempdir().expect("temp dir");
+    let pid = killed_branchline("the_next_branchline_waits_for_the_dolt_of_a_killed_one", town.path()).await;
+    let dolt = start(&config(town.path())).await.expect("starts again");
     assert!(!runs(pid));
     assert_ne!(ready(&dolt).pid, Some(pid));
     dolt.stop().await;
-    // The first one went the orderly way, though nobody read its output any more: it took its
-    // `sql-server.info` away before the second one wrote its own.
-    wait_gone(pid).await;
 }
 
-/// SIGTERM, not SIGPIPE at the first line that nobody reads: Dolt takes its credentials file away.
 #[tokio::test]
-async fn a_dolt_whose_branchline_was_killed_ends_in_order() {
-    if let Some(town) = std::env::var_os(CHILD_OF) {
-        let _dolt = start(&config(Path::new(&town))).await.expect("Dolt starts");
-        std::fs::write(Path::new(&town).join("ready"), "").expect("write");
-        std::future::pending::<()>().await;
-    }
+async fn a_killed_branchline_takes_dolt_along_in_order() {
+    play_branchline_if_asked().await;
     let town = tempfile::tempdir().expect("temp dir");
-    let config = config(town.path());
-    let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "a_dolt_whose_branchline_was_killed_ends_in_order", "--nocapture"])
-        .env(CHILD_OF, town.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("spawn");
-    let until = Instant::now() + DEADLINE;
-    while !town.path().join("ready").exists() {
-        assert!(Instant::now() < until, "the child does not get ready");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let info = config.data_dir.join(".dolt/sql-server.info");
-    let text = std::fs::read_to_string(&info).expect("info");
-    let pid: u32 = text.split(':').next().expect("pid").parse().expect("number");
-    child.kill().expect("kill");
-    child.wait().expect("wait");
+    let pid = killed_branchline("a_killed_branchline_takes_dolt_along_in_order", town.path()).await;
     wait_gone(pid).await;
-    assert!(!info.exists(), "it was ended before it could clean up");
+    // By SIGTERM: Dolt has taken its credentials away.
+    assert!(
+        !town.path().join("data/.dolt/sql-server.info").exists(),
+        "it was ended before it could clean up"
+    );
 }
 
 #[tokio::test]

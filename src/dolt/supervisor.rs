@@ -64,6 +64,8 @@ pub(super) struct Running {
     generation: u64,
     spawned: u64,
     locked: bool,
+    /// Since when clients have not been served; none while they are.
+    trouble_since: Option<SystemTime>,
     last_words: Vec<String>,
 }
 
@@ -190,7 +192,8 @@ impl Supervisor {
             }
             Action::SayStarting => {
                 self.shared.control.set_down("Dolt is starting");
-                self.shared.state.send_replace(State::Starting { since: SystemTime::now() });
+                let since = self.running.trouble_since.unwrap_or_else(SystemTime::now);
+                self.shared.state.send_replace(State::Starting { since });
             }
             Action::SayReady => self.say_ready(),
             Action::SayDown(reason) => self.say_down(reason),
@@ -246,6 +249,7 @@ impl Supervisor {
             return;
         };
         self.running.generation += 1;
+        self.running.trouble_since = None;
         let ready = Ready {
             endpoint,
             greeting,
@@ -264,14 +268,9 @@ impl Supervisor {
         tracing::warn!(%reason, last_words = ?self.running.last_words, "Dolt is down");
         self.shared.control.set_down(&reason);
         self.shared.facts().last_error = Some((SystemTime::now(), reason.clone()));
-        self.shared.state.send_modify(|state| {
-            // How long clients have been waiting counts from the first trouble.
-            let since = match state {
-                State::Down { since, .. } => *since,
-                _ => SystemTime::now(),
-            };
-            *state = State::Down { since, reason };
-        });
+        // How long clients have been waiting counts from the first trouble, over all attempts.
+        let since = *self.running.trouble_since.get_or_insert_with(SystemTime::now);
+        self.shared.state.send_replace(State::Down { since, reason });
         // Somebody else's server may be late: that is no reason not to start.
         self.tell_start(Ok(()));
     }
