@@ -5,4 +5,5 @@
 pub mod session;
 pub mod accounts;
 pub mod clients;
+pub mod branch;
 pub mod config;

@@ -1,0 +1,3 @@
+//! Owns what is done to branches as a whole.
+
+pub mod fork;
