@@ -59,6 +59,15 @@ pub enum ForkError {
         /// What stood in the way.
         why: String,
     },
+    /// It has its name, but not main's rows: somebody used it before it was complete.
+    #[error(
+        "branch {name} was forked from main, but something wrote to it before it was complete; look at it, then \
+         drop it with CALL DOLT_BRANCH('-D', '{name}')"
+    )]
+    UsedTooSoon {
+        /// The name.
+        name: String,
+    },
     /// Dolt refused something.
     #[error("cannot fork {name} from main: {source}")]
     Dolt {
@@ -72,6 +81,7 @@ pub enum ForkError {
 /// What stopped a build.
 enum Stopped {
     NotCopied(String),
+    UsedTooSoon,
     Dolt(mysql_async::Error),
 }
 
@@ -96,10 +106,11 @@ pub async fn fork(control: &mut Conn, database: &str, name: &str) -> Result<Fork
         if let Err(error) = fork.remove_unfinished(control).await {
             tracing::warn!(database, branch = fork.unfinished, %error, "unfinished branch not removed");
         }
-        if attempt == ATTEMPTS_MAX {
+        if attempt == ATTEMPTS_MAX || matches!(stopped, Stopped::UsedTooSoon) {
             let name = name.to_owned();
             return Err(match stopped {
                 Stopped::NotCopied(why) => ForkError::NotCopied { name, why },
+                Stopped::UsedTooSoon => ForkError::UsedTooSoon { name },
                 Stopped::Dolt(source) => ForkError::Dolt { name, source },
             });
         }
@@ -136,7 +147,7 @@ impl Fork<'_> {
         let published = hash_of_everything(control).await?;
         if published != forked.hash {
             // The rename makes the branch first and gives it its rows after that.
-            return Err(Stopped::NotCopied("the branch was written to while it was made".to_owned()));
+            return Err(Stopped::UsedTooSoon);
         }
         Ok(Some(forked))
     }
