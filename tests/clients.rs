@@ -80,7 +80,10 @@ fn connector_j() {
 #[test]
 fn mysql_async() {
     for routed_by in ["BD_BRANCH", "BD_ACTOR", "GT_POLECAT"] {
-        assert!(std::env::var_os(routed_by).is_none(), "unset {routed_by}: this client is the test process itself");
+        assert!(
+            std::env::var_os(routed_by).is_none(),
+            "unset {routed_by}: this client is the test process itself"
+        );
     }
     compare_runs("async", 400, |target| block_on(RUN_DEADLINE, mysql_async_client::run(target)));
 }
@@ -97,20 +100,22 @@ fn compare(name: &str, floor: usize, program: impl Fn(&HashMap<String, String>) 
 /// Both transcripts whole and equal, or a panic that shows where not.
 fn compare_runs(name: &str, floor: usize, run: impl Fn(&Target) -> String) {
     let servers = Servers::shared();
-    let transcripts = [("direct", 'd', servers.direct()), ("branchline", 'r', servers.routed())].map(|(way, mark, addr)| {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let target = Target {
-            addr,
-            database: format!("bl_{mark}_{name}"),
-            shared: repository().join("tests/clients/shared"),
-            scratch: scratch.path().to_owned(),
-        };
-        servers.fresh_database(&target.database);
-        let transcript = run(&target);
-        transcript::keep(name, way, &transcript);
-        transcript::assert_whole(name, way, &transcript, floor);
-        transcript
-    });
+    let transcripts = [("direct", 'd', servers.direct()), ("branchline", 'r', servers.routed())].map(
+        |(way, mark, addr)| {
+            let scratch = tempfile::tempdir().expect("a temporary directory");
+            let target = Target {
+                addr,
+                database: format!("bl_{mark}_{name}"),
+                shared: repository().join("tests/clients/shared"),
+                scratch: scratch.path().to_owned(),
+            };
+            servers.fresh_database(&target.database);
+            let transcript = run(&target);
+            transcript::keep(name, way, &transcript);
+            transcript::assert_whole(name, way, &transcript, floor);
+            transcript
+        },
+    );
     transcript::assert_equal(name, &transcripts[0], &transcripts[1], || servers.said());
 }
 
@@ -141,12 +146,17 @@ fn run_program(mut command: Command, target: &Target) -> String {
         Process::start("client", command, &target.scratch.join("stderr"), Duration::from_secs(5));
     let output = lines(stdout);
     let status = process.wait(RUN_DEADLINE);
-    let written: Vec<String> = if status.is_some() { output.iter().collect() } else { output.try_iter().collect() };
+    let written: Vec<String> =
+        if status.is_some() { output.iter().collect() } else { output.try_iter().collect() };
     let last = written.last().map_or("nothing", String::as_str);
     match status {
         Some(status) if status.success() => written.join("\n") + "\n",
         Some(status) => panic!("{}: {status} after `{last}`\n{}", target.database, process.stderr_tail()),
-        None => panic!("{}: still running after {RUN_DEADLINE:?}, last: `{last}`\n{}", target.database, process.stderr_tail()),
+        None => panic!(
+            "{}: still running after {RUN_DEADLINE:?}, last: `{last}`\n{}",
+            target.database,
+            process.stderr_tail()
+        ),
     }
 }
 
@@ -155,10 +165,17 @@ static TOOLS: LazyLock<Result<HashMap<String, String>, String>> = LazyLock::new(
     let script = repository().join("tests/clients/prepare.sh");
     let output = Command::new(&script).output().map_err(|error| format!("{}: {error}", script.display()))?;
     if !output.status.success() {
-        return Err(format!("the real clients cannot be prepared:\n{}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "the real clients cannot be prepared:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     let written = String::from_utf8_lossy(&output.stdout);
-    Ok(written.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
+    Ok(written
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect())
 });
 
 /// One Dolt and the way in front of it, shared by the tests that run at the same time.

@@ -1,4 +1,4 @@
-//! What Branchline takes for granted of Dolt's accounts and branch names, against the real server.
+//! What Branchline takes for granted of Dolt's accounts, branch names and forks, against the real server.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,7 @@ use branchline::accounts::native::{self, Stage1};
 use branchline::accounts::{
     Account, AccountSource, Accounts, BackendHost, ClientHost, Denied, Directory, Login,
 };
+use branchline::branch::fork::{ForkError, fork};
 use branchline::session::route::{Requested, branch_name};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row};
@@ -395,5 +396,125 @@ async fn branch_names_and_revisions_are_read_as_dolt_does() {
         let branch = requested.branch.expect("one is named");
         assert!(on.eq_ignore_ascii_case(&branch), "{name}: {on}");
         assert_eq!(requested.database, "db");
+    }
+}
+
+/// Hash of everything, uncommitted changes and branches, as seen on main.
+async fn state_of_main(
+    conn: &mut Conn,
+    database: &str,
+) -> (String, Vec<(String, bool, String)>, Vec<String>) {
+    conn.query_drop(format!("USE `{database}/main`")).await.expect("there");
+    let hash: Option<String> = conn.query_first("SELECT dolt_hashof_db()").await.expect("a hash");
+    let status = conn.query("SELECT * FROM dolt_status ORDER BY table_name").await.expect("a status");
+    let branches = conn.query("SELECT name FROM dolt_branches ORDER BY name").await.expect("branches");
+    (hash.expect("a hash"), status, branches)
+}
+
+#[tokio::test]
+async fn a_fork_holds_all_that_main_holds() {
+    let dolt = Dolt::start().await;
+    let mut root = dolt.root().await;
+    for sql in [
+        "CREATE DATABASE f",
+        "USE f",
+        "CREATE TABLE t1 (id INT PRIMARY KEY, v VARCHAR(50), n INT, g INT GENERATED ALWAYS AS (n * 2) STORED)",
+        "CREATE TABLE t2 (id VARCHAR(36) PRIMARY KEY, t1id INT, FOREIGN KEY (t1id) REFERENCES t1 (id))",
+        "CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY, v TEXT)",
+        "CREATE TABLE keyless (a INT, b INT)",
+        "CREATE TABLE gone (id INT PRIMARY KEY)",
+        "CREATE TABLE a_log (id INT)",
+        "CREATE VIEW old_view AS SELECT 1",
+        "INSERT INTO t1 (id, v, n) WITH RECURSIVE s AS (SELECT 1 i UNION ALL SELECT i + 1 FROM s WHERE i < 1000) \
+         SELECT i, CONCAT('v', i), i FROM s",
+        "CREATE TRIGGER tr AFTER INSERT ON t1 FOR EACH ROW INSERT INTO a_log VALUES (new.id)",
+        "INSERT INTO dolt_ignore VALUES ('wisp%', true)",
+        "CALL DOLT_COMMIT('-Am', 'init')",
+    ] {
+        root.query_drop(sql).await.expect(sql);
+    }
+    // Nothing uncommitted.
+    let mut control = dolt.root().await;
+    let clean = fork(&mut control, "f", "polecat-clean").await.expect("forked");
+    assert_eq!((clean.hash, clean.tables_copied), (state_of_main(&mut root, "f").await.0, 0));
+
+    for sql in [
+        "UPDATE t1 SET n = -1 WHERE id < 10",
+        "INSERT INTO t1 (id, v, n) VALUES (5001, 'it''s \\\\ new', 1)",
+        "DELETE FROM t1 WHERE id = 500",
+        "ALTER TABLE t2 ADD extra INT DEFAULT 3",
+        "INSERT INTO t2 VALUES ('a', 5001, 4)",
+        "INSERT INTO counted (v) VALUES ('x'), ('y')",
+        "DELETE FROM counted WHERE v = 'y'",
+        "INSERT INTO keyless VALUES (1, 1), (1, 1)",
+        "CREATE TABLE new_one (id INT PRIMARY KEY, j JSON, b BLOB, at TIMESTAMP(6) DEFAULT NOW(6))",
+        "INSERT INTO new_one (id, j, b) VALUES (1, '{\"a\": [1, null]}', 0x00ff27)",
+        "DROP TABLE gone",
+        "DROP VIEW old_view",
+        "CREATE VIEW new_view AS SELECT id FROM t1",
+        "CREATE TABLE wisps (id INT PRIMARY KEY, v TEXT)",
+        "INSERT INTO wisps VALUES (1, 'ignored')",
+    ] {
+        root.query_drop(sql).await.expect(sql);
+    }
+    let before = state_of_main(&mut root, "f").await;
+    let forked = fork(&mut control, "f", "polecat-x").await.expect("forked");
+    let mut after = state_of_main(&mut root, "f").await;
+    assert_eq!(after.2, ["main", "polecat-clean", "polecat-x"], "and nothing unfinished");
+    after.2.pop();
+    assert_eq!(after, before, "main is as it was");
+    assert_eq!(forked.hash, before.0);
+    root.query_drop("USE `f/polecat-x`").await.expect("there");
+    let wisp: Option<String> = root.query_first("SELECT v FROM wisps").await.expect("copied");
+    assert_eq!(wisp.as_deref(), Some("ignored"));
+    let logged: Option<u64> = root.query_first("SELECT COUNT(*) FROM a_log").await.expect("copied");
+    assert_eq!(logged, Some(1), "copying fires no trigger that lasts");
+    root.query_drop("INSERT INTO t1 (id, v, n) VALUES (6000, 'z', 1)").await.expect("a write");
+    let logged: Option<u64> = root.query_first("SELECT COUNT(*) FROM a_log").await.expect("there");
+    assert_eq!(logged, Some(2), "but triggers are there");
+    assert_eq!(state_of_main(&mut root, "f").await.0, before.0, "main does not see it");
+
+    let again = fork(&mut control, "f", "POLECAT-x").await.expect_err("exists");
+    assert!(matches!(again, ForkError::Exists { .. }), "{again}");
+    let bad = fork(&mut control, "f", "x'; DROP").await.expect_err("no name");
+    assert!(matches!(bad, ForkError::Name { .. }), "{bad}");
+    // What cannot be copied exactly is refused and leaves nothing.
+    root.query_drop("USE f").await.expect("there");
+    root.query_drop("CREATE PROCEDURE pp() SELECT 1").await.expect("created");
+    let refused = fork(&mut control, "f", "polecat-y").await.expect_err("a procedure");
+    assert!(refused.to_string().contains("uncommitted triggers, procedures"), "{refused}");
+    assert_eq!(state_of_main(&mut root, "f").await.2, ["main", "polecat-clean", "polecat-x"]);
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --test identity -- --ignored --nocapture fork_costs"]
+async fn fork_costs() {
+    let dolt = Dolt::start().await;
+    let mut root = dolt.root().await;
+    root.query_drop("CREATE DATABASE f").await.expect("created");
+    root.query_drop("USE f").await.expect("there");
+    for t in 0..5 {
+        root.query_drop(format!("CREATE TABLE t{t} (id INT PRIMARY KEY, v VARCHAR(50))"))
+            .await
+            .expect("created");
+        root.query_drop(format!(
+            "INSERT INTO t{t} WITH RECURSIVE s AS (SELECT 1 i UNION ALL SELECT i + 1 FROM s WHERE i < 1000) \
+             SELECT i, CONCAT('v', i) FROM s"
+        ))
+        .await
+        .expect("filled");
+    }
+    for dirty in [true, false] {
+        for round in 0..5 {
+            let mut control = dolt.root().await;
+            let begun = Instant::now();
+            let forked = fork(&mut control, "f", &format!("x-{dirty}-{round}")).await.expect("forked");
+            println!(
+                "5 tables × 1000 rows, {} copied: {} ms",
+                forked.tables_copied,
+                begun.elapsed().as_millis()
+            );
+        }
+        root.query_drop("CALL DOLT_COMMIT('-Am', 'all')").await.expect("committed");
     }
 }

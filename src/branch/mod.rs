@@ -2,9 +2,8 @@
 //! Does not choose a session's branch: `session::route` does.
 
 mod directory;
-
-mod fork;
+pub mod fork;
 mod forks;
 
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
-pub use forks::Forks;
+pub use forks::{ForkFailed, Forks};

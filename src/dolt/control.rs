@@ -186,6 +186,11 @@ impl Shared {
 }
 
 impl ControlSession {
+    /// The bare connection, for a job that keeps its own time. `None` if a call on it did not end in time.
+    pub fn into_connection(self) -> Option<Conn> {
+        self.conn
+    }
+
     /// The same connection with another limit per call from now on.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::dump::dump;
 use crate::admin::{
-    AssignedRow, Backend, ClientRow, ClientsReport, DoltReport, DumpText, ExplainedRoute, ExplainedStep, Refusal,
-    RigRow, RouteQuestion, StatusReport,
+    AssignedRow, Backend, ClientRow, ClientsReport, DoltReport, DumpText, ExplainedRoute, ExplainedStep,
+    Refusal, RigRow, RouteQuestion, StatusReport,
 };
 use crate::branch::sql_identifier;
 use crate::clients::Client;
@@ -141,7 +141,8 @@ impl Backend for LiveConsole {
 
     async fn assign(&self, rule: Rule, by: &str) -> Result<AssignedRow, Refusal> {
         let (context, by) = (Arc::clone(&self.context), by.to_owned());
-        let assigned = tokio::task::spawn_blocking(move || context.assigned.assign(rule, &by, SystemTime::now()));
+        let assigned =
+            tokio::task::spawn_blocking(move || context.assigned.assign(rule, &by, SystemTime::now()));
         match assigned.await {
             Ok(Ok(rule)) => Ok(assigned_row(rule)),
             Ok(Err(error)) => Err(Refusal::failed(error.to_string())),
@@ -153,7 +154,9 @@ impl Backend for LiveConsole {
         let context = Arc::clone(&self.context);
         match tokio::task::spawn_blocking(move || context.assigned.unassign(id)).await {
             Ok(Ok(Some(rule))) => Ok(assigned_row(rule)),
-            Ok(Ok(None)) => Err(Refusal::bad_value(format!("there is no assigned route {id}; SHOW ROUTES lists them"))),
+            Ok(Ok(None)) => {
+                Err(Refusal::bad_value(format!("there is no assigned route {id}; SHOW ROUTES lists them")))
+            }
             Ok(Err(error)) => Err(Refusal::failed(error.to_string())),
             Err(error) => Err(Refusal::failed(error.to_string())),
         }
@@ -174,13 +177,16 @@ impl Backend for LiveConsole {
         let assigned = self.context.assigned.all();
         let choice = route::choose(&identity, requested.as_ref(), routing, &assigned);
         let database = requested.as_ref().map_or("", |requested| requested.database.as_str());
-        let listing = self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
+        let listing =
+            self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
         let existence = match &choice.branch {
             Wanted::Branch(name) => listing.existence(database, name),
             _ => Existence::Missing,
         };
         let (branch, placement) = match route::resolve(&choice, database, &existence, routing) {
-            Placement::AsAsked => (requested.as_ref().and_then(|r| r.branch.clone()), "as the client asked".to_owned()),
+            Placement::AsAsked => {
+                (requested.as_ref().and_then(|r| r.branch.clone()), "as the client asked".to_owned())
+            }
             Placement::OnBranch(branch) => (Some(branch), "on the branch".to_owned()),
             Placement::Default => (None, "on the database's default branch".to_owned()),
             Placement::ForkAtFirstWrite(branch) => {
@@ -191,13 +197,18 @@ impl Backend for LiveConsole {
         let steps = route::explain(&identity, requested.as_ref(), routing, &assigned);
         let steps = steps
             .into_iter()
-            .map(|step| ExplainedStep { step: step.step.to_owned(), considered: step.considered, outcome: step.outcome })
+            .map(|step| ExplainedStep {
+                step: step.step.to_owned(),
+                considered: step.considered,
+                outcome: step.outcome,
+            })
             .collect();
         Ok(ExplainedRoute { branch, placement, reason: choice.reason.to_string(), steps })
     }
 
     async fn rigs(&self) -> Result<Vec<RigRow>, Refusal> {
-        let listing = self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
+        let listing =
+            self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
         Ok(listing.databases().map(|name| self.rig(&listing, name)).collect())
     }
 
@@ -210,7 +221,8 @@ impl Backend for LiveConsole {
             }
             Err(error) => return Err(Refusal::failed(format!("cannot create rig {name}: {error}"))),
         }
-        let listing = self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
+        let listing =
+            self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
         Ok(self.rig(&listing, name))
     }
 

@@ -37,4 +37,3 @@ pub fn dump(context: &Context) -> String {
     }
     out
 }
-

@@ -59,7 +59,12 @@ impl Listener {
             Ok(meta) if std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()) => {
                 std::fs::remove_file(path).map_err(fail)?;
             }
-            Ok(_) => return Err(fail(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is not a socket"))),
+            Ok(_) => {
+                return Err(fail(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "it exists and is not a socket",
+                )));
+            }
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(fail)?;
@@ -133,8 +138,12 @@ impl Drop for Listener {
 
 fn cannot(address: &str, error: io::Error) -> ServeError {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it: stop that one or choose another --listen or --socket",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 and other people's directories need more rights",
+        io::ErrorKind::AddrInUse => {
+            "; another process has it: stop that one or choose another --listen or --socket"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 and other people's directories need more rights"
+        }
         _ => "",
     };
     ServeError::Listen { address: address.to_owned(), error, hint }

@@ -139,7 +139,7 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         clients: Arc::new(Clients::new()),
         accounts: Directory::new(ControlAccounts(control.clone())),
         peers: PeerProcesses::new(),
-        branches: Branches::new(control, data_dir),
+        branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         assigned,
         drain: CancellationToken::new(),
@@ -162,4 +162,3 @@ async fn drain(context: &Context, sessions: &TaskTracker) {
         sessions.wait().await;
     }
 }
-

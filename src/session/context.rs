@@ -30,7 +30,7 @@ pub struct Context {
     /// Peers' processes.
     pub peers: PeerProcesses,
     /// Databases and branches.
-    pub branches: Branches,
+    pub branches: Arc<Branches>,
     /// Forks under way.
     pub forks: Forks,
     /// Rules assigned at run time.
@@ -48,7 +48,8 @@ impl AccountSource for ControlAccounts {
         let rows = self.0.rows(ACCOUNTS_QUERY, Vec::new()).await.map_err(|error| error.to_string())?;
         let accounts = rows.into_iter().filter_map(|row| {
             let (user, host, plugin, authentication_string, locked) =
-                mysql_async::from_row_opt::<(String, String, String, Option<String>, Option<String>)>(row).ok()?;
+                mysql_async::from_row_opt::<(String, String, String, Option<String>, Option<String>)>(row)
+                    .ok()?;
             let authentication_string = authentication_string.unwrap_or_default();
             let locked = locked.is_some_and(|locked| locked.eq_ignore_ascii_case("y"));
             Some(Account { user, host, plugin, authentication_string, locked })

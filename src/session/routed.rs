@@ -79,7 +79,8 @@ impl Session {
         let mut entered = session.enter().await;
         if let Err(Trouble::AccountDiffers(_)) = entered {
             // Accounts may have changed since they were read.
-            let login = authenticate::login(&session.identity.user, &session.identity.address, &nonce, &response);
+            let login =
+                authenticate::login(&session.identity.user, &session.identity.address, &nonce, &response);
             if let Ok(verified) = context.accounts.authenticate_again(login).await {
                 session.login.host = verified.backend_host;
                 session.verified = verified;
@@ -119,7 +120,8 @@ impl Session {
         if !self.routed {
             self.look_at_process(&assigned).await;
         }
-        if !self.routed && !may_be_routed(&self.identity, &self.context.config.routing.rules, assigned.len()) {
+        if !self.routed && !may_be_routed(&self.identity, &self.context.config.routing.rules, assigned.len())
+        {
             self.routed = true;
             return Ok(());
         }
@@ -132,6 +134,9 @@ impl Session {
         })?;
         self.routed = true;
         let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+        for (database, branch) in self.heads.to_set() {
+            self.context.forks.settled(&database, &branch).await;
+        }
         if changed && self.backend.is_some() {
             self.set_heads().await?;
         }
