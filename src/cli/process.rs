@@ -104,5 +104,8 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|error| Failure::Failed(format!("can't make the directory {}: {error}", dir.display())))
+        .map_err(|error| {
+            let dir = dir.display();
+            Failure::Failed(format!("can't make the state directory {dir}: {error}; give another --state-dir"))
+        })
 }
