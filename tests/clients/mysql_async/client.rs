@@ -236,8 +236,8 @@ async fn large(s: &mut Session<'_>, conn: &mut Conn) {
     s.say("read.binary", outcome);
     let outcome = rows(conn, "SELECT v FROM big").await;
     s.say("read.text", outcome);
-    let read: Option<Vec<u8>> = conn.query_first("SELECT v FROM big").await.expect("it can be read");
-    s.say("equal", read.as_ref() == Some(&value));
+    let read: Outcome<Option<Vec<u8>>> = conn.query_first("SELECT v FROM big").await;
+    s.say("equal", read.map(|read| read.as_ref() == Some(&value)));
     // Parameters past the packet limit go by COM_STMT_SEND_LONG_DATA.
     s.section = "long_data";
     let mut split = s.open(|o| o.max_allowed_packet(Some(MIB))).await.expect("the account logs in");
