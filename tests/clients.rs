@@ -50,7 +50,7 @@ pub struct Target {
 
 #[test]
 fn mariadb_cli() {
-    compare("mariadb", 400, Company::Welcome, |_| with_arg("bash", "tests/clients/mariadb/client.sh"));
+    compare("mariadb", 1800, Company::Welcome, |_| with_arg("bash", "tests/clients/mariadb/client.sh"));
 }
 
 #[test]
@@ -60,12 +60,16 @@ fn go_sql_driver() {
 
 #[test]
 fn pymysql() {
-    compare("pymysql", 700, Company::Welcome, |tools| with_arg(&tools["python"], "tests/clients/python/pymysql_client.py"));
+    compare("pymysql", 700, Company::Welcome, |tools| {
+        with_arg(&tools["python"], "tests/clients/python/pymysql_client.py")
+    });
 }
 
 #[test]
 fn mysql_connector_python() {
-    compare("connector", 795, Company::Excluded, |tools| with_arg(&tools["python"], "tests/clients/python/connector_client.py"));
+    compare("connector", 795, Company::Excluded, |tools| {
+        with_arg(&tools["python"], "tests/clients/python/connector_client.py")
+    });
 }
 
 #[test]
@@ -90,13 +94,23 @@ fn connector_j() {
 #[test]
 fn mysql_async() {
     for routed_by in ["BD_BRANCH", "BD_ACTOR", "GT_POLECAT"] {
-        assert!(std::env::var_os(routed_by).is_none(), "unset {routed_by}: this client is the test process itself");
+        assert!(
+            std::env::var_os(routed_by).is_none(),
+            "unset {routed_by}: this client is the test process itself"
+        );
     }
-    compare_runs("async", 400, Company::Welcome, |target| block_on(RUN_DEADLINE, mysql_async_client::run(target)));
+    compare_runs("async", 730, Company::Welcome, |target| {
+        block_on(RUN_DEADLINE, mysql_async_client::run(target))
+    });
 }
 
 /// Runs a program direct and through Branchline.
-fn compare(name: &str, floor: usize, company: Company, program: impl Fn(&HashMap<String, String>) -> Command) {
+fn compare(
+    name: &str,
+    floor: usize,
+    company: Company,
+    program: impl Fn(&HashMap<String, String>) -> Command,
+) {
     let tools = match &*TOOLS {
         Ok(tools) => tools,
         Err(problem) => panic!("{problem}"),
@@ -112,20 +126,22 @@ fn compare_runs(name: &str, floor: usize, company: Company, run: impl Fn(&Target
         Company::Welcome => among = Some(TRAFFIC.read().unwrap_or_else(PoisonError::into_inner)),
     }
     let servers = Servers::shared();
-    let transcripts = [("direct", 'd', servers.direct()), ("branchline", 'r', servers.routed())].map(|(way, mark, addr)| {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let target = Target {
-            addr,
-            database: format!("bl_{mark}_{name}"),
-            shared: repository().join("tests/clients/shared"),
-            scratch: scratch.path().to_owned(),
-        };
-        servers.fresh_database(&target.database);
-        let transcript = run(&target);
-        transcript::keep(name, way, &transcript);
-        transcript::assert_whole(name, way, &transcript, floor);
-        transcript
-    });
+    let transcripts = [("direct", 'd', servers.direct()), ("branchline", 'r', servers.routed())].map(
+        |(way, mark, addr)| {
+            let scratch = tempfile::tempdir().expect("a temporary directory");
+            let target = Target {
+                addr,
+                database: format!("bl_{mark}_{name}"),
+                shared: repository().join("tests/clients/shared"),
+                scratch: scratch.path().to_owned(),
+            };
+            servers.fresh_database(&target.database);
+            let transcript = run(&target);
+            transcript::keep(name, way, &transcript);
+            transcript::assert_whole(name, way, &transcript, floor);
+            transcript
+        },
+    );
     drop((alone, among));
     transcript::assert_equal(name, &transcripts[0], &transcripts[1], || servers.said());
 }
@@ -157,12 +173,17 @@ fn run_program(mut command: Command, target: &Target) -> String {
         Process::start("client", command, &target.scratch.join("stderr"), Duration::from_secs(5));
     let output = lines(stdout);
     let status = process.wait(RUN_DEADLINE);
-    let written: Vec<String> = if status.is_some() { output.iter().collect() } else { output.try_iter().collect() };
+    let written: Vec<String> =
+        if status.is_some() { output.iter().collect() } else { output.try_iter().collect() };
     let last = written.last().map_or("nothing", String::as_str);
     match status {
         Some(status) if status.success() => written.join("\n") + "\n",
         Some(status) => panic!("{}: {status} after `{last}`\n{}", target.database, process.stderr_tail()),
-        None => panic!("{}: still running after {RUN_DEADLINE:?}, last: `{last}`\n{}", target.database, process.stderr_tail()),
+        None => panic!(
+            "{}: still running after {RUN_DEADLINE:?}, last: `{last}`\n{}",
+            target.database,
+            process.stderr_tail()
+        ),
     }
 }
 
@@ -171,10 +192,17 @@ static TOOLS: LazyLock<Result<HashMap<String, String>, String>> = LazyLock::new(
     let script = repository().join("tests/clients/prepare.sh");
     let output = Command::new(&script).output().map_err(|error| format!("{}: {error}", script.display()))?;
     if !output.status.success() {
-        return Err(format!("the real clients cannot be prepared:\n{}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "the real clients cannot be prepared:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     let written = String::from_utf8_lossy(&output.stdout);
-    Ok(written.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect())
+    Ok(written
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect())
 });
 
 /// One Dolt and the way in front of it, shared by the tests that run at the same time.

@@ -7,8 +7,26 @@ use std::path::{Path, PathBuf};
 
 /// Every client has something to say about each: observations, or that it does not offer this.
 const SECTIONS: [&str; 20] = [
-    "connect", "query", "prepared", "types_text", "types_binary", "large", "long_data", "multi", "call", "infile", "transaction",
-    "error", "cancel", "cursor", "counts", "charset", "session", "dolt", "wide", "stream",
+    "connect",
+    "query",
+    "prepared",
+    "types_text",
+    "types_binary",
+    "large",
+    "long_data",
+    "multi",
+    "call",
+    "infile",
+    "transaction",
+    "error",
+    "cancel",
+    "cursor",
+    "counts",
+    "charset",
+    "session",
+    "dolt",
+    "wide",
+    "stream",
 ];
 const PIPELINE: &str = "pipeline";
 const SHOWN_LINES_MAX: usize = 60;
@@ -73,7 +91,9 @@ fn diff(left: &[&str], right: &[&str]) -> String {
     while l < left.len() || r < right.len() {
         if l < left.len() && r < right.len() && left[l] == right[r] {
             (l, r) = (l + 1, r + 1);
-        } else if r == right.len() || (l < left.len() && common[(l + 1) * width + r] >= common[l * width + r + 1]) {
+        } else if r == right.len()
+            || (l < left.len() && common[(l + 1) * width + r] >= common[l * width + r + 1])
+        {
             shown.push(cut('-', left[l], right.get(r)));
             l += 1;
         } else {
@@ -91,7 +111,8 @@ fn diff(left: &[&str], right: &[&str]) -> String {
 
 /// A line short enough to read; of a long one, the part where it begins to differ from its counterpart.
 fn cut(mark: char, line: &str, counterpart: Option<&&str>) -> String {
-    let shared = counterpart.map_or(0, |other| line.chars().zip(other.chars()).take_while(|(a, b)| a == b).count());
+    let shared =
+        counterpart.map_or(0, |other| line.chars().zip(other.chars()).take_while(|(a, b)| a == b).count());
     let length = line.chars().count();
     if length <= SHOWN_CHARS_MAX {
         return format!("{mark} {line}");

@@ -62,9 +62,14 @@ impl Branchline {
         change(&mut command);
         let (process, stdout) =
             Process::start("branchline", command, &directory.path().join("stderr"), STOP_DEADLINE);
-        let ready = await_line(&lines(stdout), READY_DEADLINE, |line| line.strip_prefix("ready ")?.trim().parse().ok());
+        let ready = await_line(&lines(stdout), READY_DEADLINE, |line| {
+            line.strip_prefix("ready ")?.trim().parse().ok()
+        });
         let Some(addr) = ready else {
-            panic!("no `ready ADDR` from branchline within {READY_DEADLINE:?}; it said:\n{}", process.stderr_tail());
+            panic!(
+                "no `ready ADDR` from branchline within {READY_DEADLINE:?}; it said:\n{}",
+                process.stderr_tail()
+            );
         };
         Self { process, addr, data_dir, state_dir, _directory: directory }
     }
@@ -113,7 +118,8 @@ impl Drop for Branchline {
         if let Some(pid) = dolt.and_then(|dolt| Pid::from_raw(dolt.pid)) {
             let _already_gone = kill_process(pid, Signal::KILL);
         }
-        let message = format!("branchline did not stop within {STOP_DEADLINE:?} of SIGTERM\n{}", self.stderr_tail());
+        let message =
+            format!("branchline did not stop within {STOP_DEADLINE:?} of SIGTERM\n{}", self.stderr_tail());
         if std::thread::panicking() { eprintln!("{message}") } else { panic!("{message}") }
     }
 }

@@ -30,7 +30,8 @@ impl PlainDolt {
         for name in ["home", "data"] {
             fs::create_dir(root.join(name)).expect("a directory in the temporary directory");
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let config = format!(
             "log_level: info\nlistener: {{host: 127.0.0.1, port: {port}, socket: {root}/dolt.sock}}\n\
              data_dir: {root}/data\ncfg_dir: {root}/data/.doltcfg\n",
@@ -47,8 +48,10 @@ impl PlainDolt {
         command.args(["-c", "exec \"$0\" sql-server --config \"$1\" 2>&1"]);
         command.arg(super::dolt_binary()).arg(root.join("config.yaml"));
         command.env("HOME", root.join("home")).env("TZ", "UTC").current_dir(root);
-        let (process, stdout) = Process::start("dolt", command, &root.join("stderr"), Duration::from_secs(35));
-        let ready = await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
+        let (process, stdout) =
+            Process::start("dolt", command, &root.join("stderr"), Duration::from_secs(35));
+        let ready =
+            await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
         assert!(ready.is_some(), "dolt was not ready within {READY_DEADLINE:?}");
         Self { _process: process, port, _directory: directory }
     }

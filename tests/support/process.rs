@@ -26,7 +26,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` in a process group of its own. `stop_deadline` is what it gets between SIGTERM and SIGKILL.
-    pub fn start(name: &'static str, mut command: Command, stderr: &Path, stop_deadline: Duration) -> (Self, ChildStdout) {
+    pub fn start(
+        name: &'static str,
+        mut command: Command,
+        stderr: &Path,
+        stop_deadline: Duration,
+    ) -> (Self, ChildStdout) {
         let log = File::create(stderr).expect("the log file can be created");
         let mut child = command
             .stdin(Stdio::null())
@@ -85,7 +90,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.stop() {
-            eprintln!("{} (pid {}) did not stop within {:?} of SIGTERM", self.name, self.pid(), self.stop_deadline);
+            eprintln!(
+                "{} (pid {}) did not stop within {:?} of SIGTERM",
+                self.name,
+                self.pid(),
+                self.stop_deadline
+            );
         }
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable;
-use mysql_async::{ChangeUserOpts, Column, Conn, Error, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value, WhiteListFsHandler};
+use mysql_async::{
+    ChangeUserOpts, Column, Conn, Error, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value,
+    WhiteListFsHandler,
+};
 use sha1::{Digest, Sha1};
 
 use crate::{PASSWORD, Target, USER};
@@ -59,6 +62,7 @@ impl Session<'_> {
         let line = format!("{}.{name}: {value:?}", self.section).replace('\n', "\\n");
         let scratch = self.target.scratch.to_string_lossy();
         let line = line.replace(scratch.as_ref(), "<scratch>").replace(&self.target.database, "<db>");
+        eprintln!("{}", line.chars().take(160).collect::<String>()); // captured; shows how far it came
         writeln!(self.text, "{line}").expect("a string can be written to");
     }
 
@@ -87,6 +91,11 @@ impl Session<'_> {
 fn plain(value: Value) -> String {
     match value {
         Value::Bytes(bytes) if bytes.len() > 256 => format!("{} bytes, sha1 {}", bytes.len(), sha1(&bytes)),
+        // The driver's own Debug form of bytes is cut short.
+        Value::Bytes(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => format!("text {text}"),
+            Err(error) => format!("bytes {}", error.as_bytes().escape_ascii()),
+        },
         other => format!("{other:?}"),
     }
 }
@@ -100,8 +109,16 @@ fn columns(columns: &[Column]) -> Vec<String> {
     let describe = |c: &Column| {
         format!(
             "{} {} {} {} {} {:?} {:?} charset {} length {} decimals {}",
-            c.schema_str(), c.table_str(), c.org_table_str(), c.name_str(), c.org_name_str(),
-            c.column_type(), c.flags(), c.character_set(), c.column_length(), c.decimals()
+            c.schema_str(),
+            c.table_str(),
+            c.org_table_str(),
+            c.name_str(),
+            c.org_name_str(),
+            c.column_type(),
+            c.flags(),
+            c.character_set(),
+            c.column_length(),
+            c.decimals()
         )
     };
     columns.iter().map(describe).collect()
@@ -112,7 +129,10 @@ fn values(rows: Vec<Row>) -> Vec<Vec<String>> {
 }
 
 /// All result sets of a text query: columns, rows, counters.
-async fn all(conn: &mut Conn, sql: &str) -> Outcome<Vec<(usize, Vec<Vec<String>>, u64, Option<u64>, String, u16)>> {
+async fn all(
+    conn: &mut Conn,
+    sql: &str,
+) -> Outcome<Vec<(usize, Vec<Vec<String>>, u64, Option<u64>, String, u16)>> {
     let mut result = conn.query_iter(sql).await?;
     let mut sets = Vec::new();
     while !result.is_empty() {
@@ -122,7 +142,14 @@ async fn all(conn: &mut Conn, sql: &str) -> Outcome<Vec<(usize, Vec<Vec<String>>
         sets.push((width, values(result.collect().await?), affected, id, info, warnings));
     }
     if sets.is_empty() {
-        sets.push((0, Vec::new(), result.affected_rows(), result.last_insert_id(), result.info().into_owned(), result.warnings()));
+        sets.push((
+            0,
+            Vec::new(),
+            result.affected_rows(),
+            result.last_insert_id(),
+            result.info().into_owned(),
+            result.warnings(),
+        ));
     }
     Ok(sets)
 }
@@ -138,8 +165,20 @@ async fn exec(conn: &mut Conn, sql: &str, params: impl Into<Params> + Send) -> O
 async fn query(s: &mut Session<'_>, conn: &mut Conn) {
     s.section = "query";
     for sql in [
-        "SELECT 1", "SELECT NULL, '', ' ', 0", "SELECT 1 WHERE FALSE", "SET @a = 5", "SELECT @a", "", ";", "-- nothing", "SELECT * FROM beads", "SHOW TABLES",
-        "SELECT \"q\" AS `we``ird`", "SELECT CURRENT_USER(), DATABASE(), active_branch()", "SELECT 1 AS a, 2 AS a", "SELECT @@max_allowed_packet",
+        "SELECT 1",
+        "SELECT NULL, '', ' ', 0",
+        "SELECT 1 WHERE FALSE",
+        "SET @a = 5",
+        "SELECT @a",
+        "",
+        ";",
+        "-- nothing",
+        "SELECT * FROM beads",
+        "SHOW TABLES",
+        "SELECT \"q\" AS `we``ird`",
+        "SELECT CURRENT_USER(), DATABASE(), active_branch()",
+        "SELECT 1 AS a, 2 AS a",
+        "SELECT @@max_allowed_packet",
     ] {
         let outcome = all(conn, sql).await;
         s.say(&format!("{sql:?}"), outcome);
@@ -151,9 +190,11 @@ async fn query(s: &mut Session<'_>, conn: &mut Conn) {
     for (number, word) in ["naïve", "日本語", "🐬🚀", "", "a\u{300}"].into_iter().enumerate() {
         let outcome = exec(conn, "INSERT INTO words VALUES (?, ?)", (number, word)).await;
         s.say(&format!("{number}.insert"), outcome);
-        let read: Outcome<Option<(String, String)>> = conn.exec_first("SELECT w, HEX(w) FROM words WHERE id = ?", (number,)).await;
+        let read: Outcome<Option<(String, String)>> =
+            conn.exec_first("SELECT w, HEX(w) FROM words WHERE id = ?", (number,)).await;
         s.say(&format!("{number}.binary"), read);
-        let read: Outcome<Option<String>> = conn.query_first(format!("SELECT w FROM words WHERE id = {number}")).await;
+        let read: Outcome<Option<String>> =
+            conn.query_first(format!("SELECT w FROM words WHERE id = {number}")).await;
         s.say(&format!("{number}.text"), read);
     }
 }
@@ -163,7 +204,8 @@ async fn types(s: &mut Session<'_>, conn: &mut Conn) {
         s.section = section;
         for table in ["types", "bits", "shapes", "vectors"] {
             let sql = format!("SELECT * FROM {table} ORDER BY id");
-            let found: Outcome<Vec<Row>> = if binary { conn.exec(&sql, ()).await } else { conn.query(&sql).await };
+            let found: Outcome<Vec<Row>> =
+                if binary { conn.exec(&sql, ()).await } else { conn.query(&sql).await };
             let found = match found {
                 Ok(found) => found,
                 Err(error) => {
@@ -172,7 +214,8 @@ async fn types(s: &mut Session<'_>, conn: &mut Conn) {
                     continue;
                 }
             };
-            let names: Vec<String> = found[0].columns_ref().iter().map(|c| c.name_str().into_owned()).collect();
+            let names: Vec<String> =
+                found[0].columns_ref().iter().map(|c| c.name_str().into_owned()).collect();
             for (name, column) in names.iter().zip(columns(found[0].columns_ref())) {
                 s.say(&format!("{table}.column.{name}"), column);
             }
@@ -188,9 +231,21 @@ async fn types(s: &mut Session<'_>, conn: &mut Conn) {
 async fn prepared(s: &mut Session<'_>, conn: &mut Conn) {
     s.section = "prepared";
     for value in [
-        Value::from(1), Value::from(-1_i64), Value::from(i64::MIN), Value::from(u64::MAX), Value::from(1.5_f64), Value::from(0.1_f32), Value::from("text 🐬"),
-        Value::from(""), Value::Bytes(vec![0, 255]), Value::NULL, Value::from(true), Value::Date(2024, 2, 29, 12, 34, 56, 789_012),
-        Value::Date(2024, 2, 29, 0, 0, 0, 0), Value::Time(true, 34, 22, 59, 59, 5), Value::Time(false, 0, 0, 0, 0, 0),
+        Value::from(1),
+        Value::from(-1_i64),
+        Value::from(i64::MIN),
+        Value::from(u64::MAX),
+        Value::from(1.5_f64),
+        Value::from(0.1_f32),
+        Value::from("text 🐬"),
+        Value::from(""),
+        Value::Bytes(vec![0, 255]),
+        Value::NULL,
+        Value::from(true),
+        Value::Date(2024, 2, 29, 12, 34, 56, 789_012),
+        Value::Date(2024, 2, 29, 0, 0, 0, 0),
+        Value::Time(true, 34, 22, 59, 59, 5),
+        Value::Time(false, 0, 0, 0, 0, 0),
     ] {
         let outcome: Outcome<Vec<Row>> = conn.exec("SELECT ?", (&value,)).await;
         s.say(&format!("{value:?}"), outcome.map(|found| (columns(found[0].columns_ref()), values(found))));
@@ -199,27 +254,41 @@ async fn prepared(s: &mut Session<'_>, conn: &mut Conn) {
     s.say("statement", (columns(statement.params()), columns(&statement.columns())));
     let mut total = 0;
     for number in 0..100 {
-        let found: Option<(i64, i64)> = conn.exec_first(&statement, (number, number % 10)).await.expect("it can be executed");
+        let found: Option<(i64, i64)> =
+            conn.exec_first(&statement, (number, number % 10)).await.expect("it can be executed");
         total += found.map_or(0, |(sum, digit)| sum + digit);
     }
     s.say("hundred", total);
     let outcome = conn.close(statement.clone()).await;
     s.say("close", outcome);
     for round in 0..2 {
-        let again = conn.prep("SELECT d FROM digits WHERE d > ? ORDER BY d").await.expect("it can be prepared");
+        let again =
+            conn.prep("SELECT d FROM digits WHERE d > ? ORDER BY d").await.expect("it can be prepared");
         let found: Outcome<Vec<i32>> = conn.exec(&again, (6,)).await;
         s.say(&format!("again.{round}"), found);
         conn.close(again).await.expect("it can be closed");
     }
-    for (name, sql) in [("wrong", "SELECT * FROM nope WHERE id = ?"), ("syntax", "SELEC ?"), ("insert", "INSERT INTO beads (title) VALUES (CONCAT('p-', ?))"),
-        ("duplicate", "INSERT INTO beads (title) VALUES (CONCAT('p-', ?))"), ("rollback", "ROLLBACK /* ? */"), ("update", "UPDATE beads SET points = ?"),
-        ("zero_rows", "SELECT * FROM beads WHERE id < 0 * ?"), ("call", "CALL one_set(?)")] {
+    for (name, sql) in [
+        ("wrong", "SELECT * FROM nope WHERE id = ?"),
+        ("syntax", "SELEC ?"),
+        ("insert", "INSERT INTO beads (title) VALUES (CONCAT('p-', ?))"),
+        ("duplicate", "INSERT INTO beads (title) VALUES (CONCAT('p-', ?))"),
+        ("rollback", "ROLLBACK /* ? */"),
+        ("update", "UPDATE beads SET points = ?"),
+        ("zero_rows", "SELECT * FROM beads WHERE id < 0 * ?"),
+        ("call", "CALL one_set(?)"),
+    ] {
         let params = if name == "rollback" { Params::Empty } else { Params::from((2,)) };
         let outcome = exec(conn, sql, params).await;
         s.say(name, outcome);
         s.say(&format!("{name}.counts"), (conn.affected_rows(), conn.last_insert_id(), conn.get_warnings()));
     }
-    let outcome = conn.exec_batch("INSERT INTO loaded (id, name) VALUES (?, ?)", (100..150).map(|n| (n, format!("batch {n}")))).await;
+    let outcome = conn
+        .exec_batch(
+            "INSERT INTO loaded (id, name) VALUES (?, ?)",
+            (100..150).map(|n| (n, format!("batch {n}"))),
+        )
+        .await;
     s.say("batch", outcome);
     let outcome = rows(conn, "SELECT COUNT(*), MAX(name) FROM loaded").await;
     s.say("batch.rows", outcome);
@@ -258,8 +327,11 @@ async fn large(s: &mut Session<'_>, conn: &mut Conn) {
 async fn multi(s: &mut Session<'_>, conn: &mut Conn) {
     s.section = "multi";
     for batch in [
-        "SELECT 1; SELECT 2, 'b'; SELECT 3 WHERE FALSE", "SELECT 1;", "INSERT INTO beads (title) VALUES ('m1'); SELECT 5; DELETE FROM beads WHERE title = 'm1'",
-        "SELECT 1; SELECT * FROM nope", "SET @m = 1; SELECT @m",
+        "SELECT 1; SELECT 2, 'b'; SELECT 3 WHERE FALSE",
+        "SELECT 1;",
+        "INSERT INTO beads (title) VALUES ('m1'); SELECT 5; DELETE FROM beads WHERE title = 'm1'",
+        "SELECT 1; SELECT * FROM nope",
+        "SET @m = 1; SELECT @m",
     ] {
         let mut own = s.open(|o| o).await.expect("the account logs in");
         let outcome = all(&mut own, batch).await;
@@ -270,7 +342,8 @@ async fn multi(s: &mut Session<'_>, conn: &mut Conn) {
     }
     // A result that is dropped half read: the driver reads the rest away before the next command.
     let mut own = s.open(|o| o).await.expect("the account logs in");
-    let mut result = own.query_iter("SELECT d FROM digits ORDER BY d; SELECT 2; SELECT 3").await.expect("it runs");
+    let mut result =
+        own.query_iter("SELECT d FROM digits ORDER BY d; SELECT 2; SELECT 3").await.expect("it runs");
     let first = result.next().await.map(|row| row.map(|row| values(vec![row])));
     drop(result);
     s.say("abandoned", first);
@@ -278,7 +351,15 @@ async fn multi(s: &mut Session<'_>, conn: &mut Conn) {
     s.say("abandoned.after", outcome);
     let _outcome = own.disconnect().await;
     s.section = "call";
-    for sql in ["CALL one_set(3)", "CALL two_sets(3)", "CALL out_value(4, @o)", "SELECT @o", "CALL no_set()", "CALL nope()", "CALL one_set()"] {
+    for sql in [
+        "CALL one_set(3)",
+        "CALL two_sets(3)",
+        "CALL out_value(4, @o)",
+        "SELECT @o",
+        "CALL no_set()",
+        "CALL nope()",
+        "CALL one_set()",
+    ] {
         let outcome = all(conn, sql).await;
         s.say(sql, outcome);
         let outcome = exec(conn, sql, ()).await;
@@ -288,18 +369,28 @@ async fn multi(s: &mut Session<'_>, conn: &mut Conn) {
 
 async fn infile(s: &mut Session<'_>) {
     s.section = "infile";
-    let [path, many, missing] = ["load.csv", "many.csv", "missing.csv"].map(|name| s.target.scratch.join(name));
+    let [path, many, missing] =
+        ["load.csv", "many.csv", "missing.csv"].map(|name| s.target.scratch.join(name));
     fs::write(&path, "1,one,note 🐬\n2,two,\\N\n").expect("the file can be written");
     let lines: String = (1000..4000).map(|n| format!("{n},name {n},{}\n", "n".repeat(400))).collect();
     fs::write(&many, lines).expect("the file can be written");
     let allowed = WhiteListFsHandler::new([path.clone(), many.clone(), missing.clone()]);
     let mut conn = s.open(|o| o.local_infile_handler(Some(allowed))).await.expect("the account logs in");
-    for (name, file, table) in [("load", &path, "loaded"), ("many", &many, "loaded"), ("wrong_table", &path, "nope"), ("missing", &missing, "loaded"),
-        ("not_allowed", &s.target.scratch.join("other.csv"), "loaded")] {
-        let load = format!("LOAD DATA LOCAL INFILE '{}' INTO TABLE {table} FIELDS TERMINATED BY ','", file.display());
+    for (name, file, table) in [
+        ("load", &path, "loaded"),
+        ("many", &many, "loaded"),
+        ("wrong_table", &path, "nope"),
+        ("missing", &missing, "loaded"),
+        ("not_allowed", &s.target.scratch.join("other.csv"), "loaded"),
+    ] {
+        let load = format!(
+            "LOAD DATA LOCAL INFILE '{}' INTO TABLE {table} FIELDS TERMINATED BY ','",
+            file.display()
+        );
         let outcome = all(&mut conn, &load).await.map_err(|error| error.to_string());
         s.say(name, outcome);
-        let outcome = rows(&mut conn, "SELECT COUNT(*), SUM(id) FROM loaded").await.map_err(|error| error.to_string());
+        let outcome =
+            rows(&mut conn, "SELECT COUNT(*), SUM(id) FROM loaded").await.map_err(|error| error.to_string());
         s.say(&format!("{name}.after"), outcome);
     }
     let _outcome = conn.disconnect().await;
@@ -313,8 +404,13 @@ async fn transaction(s: &mut Session<'_>, conn: &mut Conn) {
     options.with_isolation_level(IsolationLevel::RepeatableRead).with_consistent_snapshot(true);
     for commit in [false, true] {
         let mut transaction = conn.start_transaction(options.clone()).await.expect("it starts");
-        for sql in ["INSERT INTO beads (title) VALUES ('t-1')", "SAVEPOINT s", "INSERT INTO beads (title) VALUES ('t-2')", "ROLLBACK TO SAVEPOINT s",
-            "INSERT INTO beads (title) VALUES ('t-1')"] {
+        for sql in [
+            "INSERT INTO beads (title) VALUES ('t-1')",
+            "SAVEPOINT s",
+            "INSERT INTO beads (title) VALUES ('t-2')",
+            "ROLLBACK TO SAVEPOINT s",
+            "INSERT INTO beads (title) VALUES ('t-1')",
+        ] {
             let outcome = transaction.query_drop(sql).await;
             s.say(&format!("{commit}.{sql}"), outcome);
         }
@@ -326,13 +422,18 @@ async fn transaction(s: &mut Session<'_>, conn: &mut Conn) {
         let outside: Outcome<Option<i64>> = other.query_first(count).await;
         s.say(&format!("{commit}.after"), outside);
     }
-    let mut transaction = conn.start_transaction(TxOpts::default().with_readonly(Some(true)).clone()).await.expect("it starts");
+    let mut transaction =
+        conn.start_transaction(TxOpts::default().with_readonly(Some(true)).clone()).await.expect("it starts");
     let outcome = transaction.query_drop("INSERT INTO beads (title) VALUES ('t-3')").await;
     s.say("read_only", outcome);
     transaction.rollback().await.expect("it rolls back");
-    for sql in ["SET autocommit = 0", "INSERT INTO beads (title) VALUES ('t-4')", "ROLLBACK", "SET autocommit = 1"] {
+    for sql in
+        ["SET autocommit = 0", "INSERT INTO beads (title) VALUES ('t-4')", "ROLLBACK", "SET autocommit = 1"]
+    {
         let outcome = all(conn, sql).await;
-        let status = conn.last_ok_packet().map(|ok| ok.status_flags() & (StatusFlags::SERVER_STATUS_IN_TRANS | StatusFlags::SERVER_STATUS_AUTOCOMMIT));
+        let status = conn.last_ok_packet().map(|ok| {
+            ok.status_flags() & (StatusFlags::SERVER_STATUS_IN_TRANS | StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+        });
         s.say(sql, (outcome, status));
     }
     let mut transaction = conn.start_transaction(TxOpts::default()).await.expect("it starts");
@@ -346,16 +447,25 @@ async fn transaction(s: &mut Session<'_>, conn: &mut Conn) {
 async fn errors(s: &mut Session<'_>, conn: &mut Conn) {
     s.section = "error";
     conn.query_drop("INSERT INTO beads (title) VALUES ('unique')").await.expect("it inserts");
-    for sql in ["INSERT INTO beads (title) VALUES ('unique')", "SELECT * FROM nope", "SELEC 1", "USE nope", "SELECT nope FROM beads",
-        "INSERT INTO beads (title) VALUES (NULL)", "INSERT INTO types (id, c_tinyint) VALUES (99, 1000)"] {
+    for sql in [
+        "INSERT INTO beads (title) VALUES ('unique')",
+        "SELECT * FROM nope",
+        "SELEC 1",
+        "USE nope",
+        "SELECT nope FROM beads",
+        "INSERT INTO beads (title) VALUES (NULL)",
+        "INSERT INTO types (id, c_tinyint) VALUES (99, 1000)",
+    ] {
         let outcome = all(conn, sql).await;
         s.say(sql, outcome);
         conn.query_drop("ROLLBACK").await.expect("it rolls back");
     }
     let branch = format!("{}/nope", s.target.database);
     let logins = [
-        ("password", s.open(|o| o.pass(Some("wrong"))).await), ("no_password", s.open(|o| o.pass(None::<String>)).await),
-        ("user", s.open(|o| o.user(Some("nobody_here"))).await), ("database", s.open(|o| o.db_name(Some("nope"))).await),
+        ("password", s.open(|o| o.pass(Some("wrong"))).await),
+        ("no_password", s.open(|o| o.pass(None::<String>)).await),
+        ("user", s.open(|o| o.user(Some("nobody_here"))).await),
+        ("database", s.open(|o| o.db_name(Some("nope"))).await),
         ("branch", s.open(|o| o.db_name(Some(branch))).await),
     ];
     for (name, outcome) in logins {
@@ -376,7 +486,10 @@ async fn cancel(s: &mut Session<'_>, conn: &mut Conn) {
         let marker = format!("{} {name}", s.target.database);
         let sql = format!("SELECT SLEEP(20) /* {marker} */");
         let sleeping = tokio::spawn(async move { (victim.query::<Row, _>(sql).await.map(values), victim) });
-        while !format!("{:?}", conn.query::<Row, _>("SHOW FULL PROCESSLIST").await.expect("it runs")).contains(&marker) {
+        let listed = format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* {marker}%' AND info NOT LIKE '%processlist%'"
+        );
+        while conn.query_first::<i64, _>(&listed).await.expect("it runs") != Some(1) {
             tokio::task::yield_now().await;
         }
         let outcome = all(conn, &format!("KILL QUERY {id}")).await;
@@ -394,10 +507,20 @@ async fn counts(s: &mut Session<'_>) {
     for found in [false, true] {
         let mut conn = s.open(|o| o.client_found_rows(found)).await.expect("the account logs in");
         for sql in [
-            format!("INSERT INTO beads (title) VALUES ('{found}-a'), ('{found}-b')"), format!("UPDATE beads SET points = 1 WHERE title LIKE '{found}%'"),
-            format!("UPDATE beads SET points = 1 WHERE title LIKE '{found}%'"), format!("REPLACE INTO beads (title, points) VALUES ('{found}-a', 8)"),
-            "DELETE FROM beads WHERE id < 0".into(), "SELECT FOUND_ROWS()".into(), "SELECT ROW_COUNT()".into(), "SELECT LAST_INSERT_ID()".into(),
-            "DROP TABLE IF EXISTS nope".into(), "SHOW WARNINGS".into(), "ROLLBACK".into(), "SELECT 1 / 0".into(), "SHOW WARNINGS".into(), "ROLLBACK".into(),
+            format!("INSERT INTO beads (title) VALUES ('{found}-a'), ('{found}-b')"),
+            format!("UPDATE beads SET points = 1 WHERE title LIKE '{found}%'"),
+            format!("UPDATE beads SET points = 1 WHERE title LIKE '{found}%'"),
+            format!("REPLACE INTO beads (title, points) VALUES ('{found}-a', 8)"),
+            "DELETE FROM beads WHERE id < 0".into(),
+            "SELECT FOUND_ROWS()".into(),
+            "SELECT ROW_COUNT()".into(),
+            "SELECT LAST_INSERT_ID()".into(),
+            "DROP TABLE IF EXISTS nope".into(),
+            "SHOW WARNINGS".into(),
+            "ROLLBACK".into(),
+            "SELECT 1 / 0".into(),
+            "SHOW WARNINGS".into(),
+            "ROLLBACK".into(),
         ] {
             let outcome = all(&mut conn, &sql).await;
             s.say(&format!("{found}.{sql}"), outcome);
@@ -409,8 +532,15 @@ async fn counts(s: &mut Session<'_>) {
 async fn dolt(s: &mut Session<'_>) {
     s.section = "dolt";
     let mut conn = s.open(|o| o).await.expect("the account logs in");
-    for sql in ["CALL DOLT_BRANCH('work')", "CALL DOLT_CHECKOUT('work')", "SELECT DATABASE(), active_branch()", "SELECT name FROM dolt_branches ORDER BY name",
-        "CALL DOLT_COMMIT('-m', 'nothing')", "CALL DOLT_CHECKOUT('main')", "CALL DOLT_ADD('-A')"] {
+    for sql in [
+        "CALL DOLT_BRANCH('work')",
+        "CALL DOLT_CHECKOUT('work')",
+        "SELECT DATABASE(), active_branch()",
+        "SELECT name FROM dolt_branches ORDER BY name",
+        "CALL DOLT_COMMIT('-m', 'nothing')",
+        "CALL DOLT_CHECKOUT('main')",
+        "CALL DOLT_ADD('-A')",
+    ] {
         let outcome = rows(&mut conn, sql).await;
         s.say(sql, outcome);
     }
@@ -431,7 +561,13 @@ async fn session(s: &mut Session<'_>) {
     let database = s.target.database.clone();
     let mut conn = s.open(|o| o).await.expect("the account logs in");
     conn.query_drop("CALL DOLT_BRANCH('side')").await.expect("it branches");
-    for sql in [format!("USE `{database}/side`"), format!("USE `{database}`"), "USE information_schema".into(), format!("USE `{database}/main`"), "SET @v = 'kept'".into()] {
+    for sql in [
+        format!("USE `{database}/side`"),
+        format!("USE `{database}`"),
+        "USE information_schema".into(),
+        format!("USE `{database}/main`"),
+        "SET @v = 'kept'".into(),
+    ] {
         let outcome = all(&mut conn, &sql).await;
         let after = rows(&mut conn, place).await;
         s.say(&sql, (outcome, after));
@@ -444,7 +580,10 @@ async fn session(s: &mut Session<'_>) {
     s.say("change_user", outcome);
     drop(conn);
     let setup = vec!["SET @v = 'from setup'"];
-    let mut branch = s.open(|o| o.db_name(Some(format!("{database}/side"))).setup(setup)).await.expect("the account logs in");
+    let mut branch = s
+        .open(|o| o.db_name(Some(format!("{database}/side"))).setup(setup))
+        .await
+        .expect("the account logs in");
     let outcome = rows(&mut branch, place).await;
     s.say("handshake.branch", outcome);
     let _outcome = branch.disconnect().await;
@@ -456,8 +595,13 @@ async fn session(s: &mut Session<'_>) {
     let _outcome = none.disconnect().await;
     // A pool resets its connections between uses.
     let options = mysql_async::Opts::from(
-        OptsBuilder::default().ip_or_hostname(s.target.addr.ip().to_string()).tcp_port(s.target.addr.port()).user(Some(USER)).pass(Some(PASSWORD))
-            .db_name(Some(database)).prefer_socket(false),
+        OptsBuilder::default()
+            .ip_or_hostname(s.target.addr.ip().to_string())
+            .tcp_port(s.target.addr.port())
+            .user(Some(USER))
+            .pass(Some(PASSWORD))
+            .db_name(Some(database))
+            .prefer_socket(false),
     );
     let pool = mysql_async::Pool::new(options);
     for round in 0..3 {
@@ -472,7 +616,9 @@ async fn session(s: &mut Session<'_>) {
 
 async fn wide_and_stream(s: &mut Session<'_>, conn: &mut Conn) {
     s.section = "wide";
-    let parts: Vec<String> = (0..500).map(|n| [format!("NULL AS c{n}"), format!("{n} AS c{n}"), format!("'v{n}' AS c{n}")][n % 3].clone()).collect();
+    let parts: Vec<String> = (0..500)
+        .map(|n| [format!("NULL AS c{n}"), format!("{n} AS c{n}"), format!("'v{n}' AS c{n}")][n % 3].clone())
+        .collect();
     let select = format!("SELECT {}", parts.join(", "));
     let outcome = rows(conn, &select).await;
     s.say("text", outcome);
