@@ -66,6 +66,8 @@ impl Session {
                     client.cancel.cancel();
                 }
             }
+            // Dolt takes an empty name and stays where it is.
+            Command::InitDb if plan.database.as_deref() == Some("") => {}
             Command::InitDb if ok.is_some() => {
                 self.state.database = plan.database;
                 self.show();
