@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Runtime};
 
 use super::failure::Failure;
@@ -40,23 +40,19 @@ impl Process {
 
     /// Waits until it is gone; false when time is up. Says on stderr what it waits for.
     pub fn wait(self, limit: Duration, what: &str) -> Result<bool, Failure> {
-        let runtime = runtime()?;
-        let pid = self.pid;
-        runtime.block_on(async {
-            let begun = Instant::now();
-            let gone = AsyncFd::register(self.fd)?;
-            let mut progress = Progress::new(format!("{what} (pid {pid})"));
-            loop {
-                tokio::select! {
-                    ready = gone.readable() => {
-                        let _guard = ready?;
-                        return Ok(true);
-                    }
-                    () = progress.tick() => {}
-                    () = tokio::time::sleep(limit.saturating_sub(begun.elapsed())) => return Ok(false),
-                }
+        let mut progress = Progress::new(format!("{what} (pid {})", self.pid));
+        loop {
+            let left = limit.saturating_sub(progress.begun.elapsed());
+            let pause = left.min(progress.until_next());
+            let timeout = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) => progress.say_if_due(),
+                Ok(_) => return Ok(true),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Failure::Failed(format!("can't wait for process {}: {error}", self.pid))),
             }
-        })
+        }
     }
 }
 
@@ -75,9 +71,19 @@ impl Progress {
 
     /// Returns after it said something.
     pub async fn tick(&mut self) {
-        tokio::time::sleep(self.next.saturating_sub(self.begun.elapsed())).await;
-        eprintln!("{}: {} s …", self.what, self.begun.elapsed().as_secs());
-        self.next += Duration::from_secs(5);
+        tokio::time::sleep(self.until_next()).await;
+        self.say_if_due();
+    }
+
+    fn until_next(&self) -> Duration {
+        self.next.saturating_sub(self.begun.elapsed())
+    }
+
+    fn say_if_due(&mut self) {
+        if self.until_next().is_zero() {
+            eprintln!("{}: {} s …", self.what, self.begun.elapsed().as_secs());
+            self.next += Duration::from_secs(5);
+        }
     }
 }
 
