@@ -12,8 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use mysql_common::io::ParseBuf;
-use mysql_common::packets::HandshakeResponse;
+use mysql_common::constants::CapabilityFlags;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -226,10 +225,31 @@ fn expect_seq(got: u8, want: u8) -> Result<(), Ended> {
 
 /// The password must be empty: nobody shall believe that one is checked.
 fn check_handshake(payload: &[u8]) -> Result<(), Ended> {
-    let response: HandshakeResponse<'_> = ParseBuf(payload)
-        .parse(())
-        .map_err(|error| Ended::Protocol(format!("a handshake response that can't be read: {error}")))?;
-    check_password(response.scramble_buf(), 1)
+    let broken = || Ended::Protocol("a handshake response that can't be read".to_owned());
+    check_password(auth_response(payload).ok_or_else(broken)?, 1)
+}
+
+/// The authentication data of a handshake response (protocol 4.1).
+///
+/// Not by mysql_common's parser: that one wants the attributes which MariaDB's client announces, but does not send
+/// to a server that did not offer CLIENT_CONNECT_ATTRS.
+fn auth_response(payload: &[u8]) -> Option<&[u8]> {
+    let capabilities = u32::from_le_bytes(*payload.first_chunk()?);
+    let has = |flag: CapabilityFlags| capabilities & flag.bits() != 0;
+    if !has(CapabilityFlags::CLIENT_PROTOCOL_41) || has(CapabilityFlags::CLIENT_SSL) {
+        return None;
+    }
+    // Capabilities, packet size, collation, filler; then the user, which ends with a NUL.
+    let user = payload.get(4 + 4 + 1 + 23..)?;
+    let rest = &user[user.iter().position(|byte| *byte == 0)? + 1..];
+    if !has(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA)
+        && !has(CapabilityFlags::CLIENT_SECURE_CONNECTION)
+    {
+        return rest.iter().position(|byte| *byte == 0).map(|end| &rest[..end]);
+    }
+    // A length of 251 and more takes more bytes, and no plugin's answer is as long.
+    let (len, rest) = rest.split_first().filter(|(len, _)| **len < 0xfb)?;
+    rest.get(..usize::from(*len))
 }
 
 /// Some plugins send an empty password as a single NUL.

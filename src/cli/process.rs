@@ -50,7 +50,9 @@ impl Process {
                 Ok(0) => progress.say_if_due(),
                 Ok(_) => return Ok(true),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Failure::Failed(format!("can't wait for process {}: {error}", self.pid))),
+                Err(error) => {
+                    return Err(Failure::Failed(format!("can't wait for process {}: {error}", self.pid)));
+                }
             }
         }
     }
