@@ -1,5 +1,7 @@
 //! The console over its real socket, with mysql_async, raw bytes and the mariadb CLI, against a fake backend.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
+
 mod cli;
 mod fake;
 
