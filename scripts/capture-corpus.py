@@ -142,6 +142,12 @@ def harvest(tape, corpora):
             corpora.add("lenenc", payload[:64], shape=(payload[:1], len(payload) // 32))
     if command is not None:
         exchanges.append((command, reply))
+    # A command without a reply was pipelined (or its client left): the replies that came later can't be told apart here.
+    exchanges = [
+        exchange
+        for before, exchange in zip([(0, b"-")] + exchanges, exchanges)
+        if exchange[1] and before[1]
+    ]
     eof = 1 if (capabilities or 0) & DEPRECATE_EOF else 0
     for command, reply in exchanges:
         shape = (command, eof, re.sub(rb"[0-9a-v]+", b"0", reply))
@@ -155,8 +161,7 @@ def record(name, eof, exchanges, forbidden):
     """`[DEPRECATE_EOF]`, then for each command: its byte, the reply's length (u32), the reply."""
     out = bytearray([eof])
     for command, reply in exchanges:
-        # No reply: the client was killed, or left.
-        if not reply or len(reply) > SEED_BYTES_MAX or any(word in reply for word in forbidden):
+        if len(reply) > SEED_BYTES_MAX or any(word in reply for word in forbidden):
             continue
         if len(out) + 5 + len(reply) > RECORDED_BYTES_MAX:
             break
