@@ -35,6 +35,9 @@ fn every_target_has_a_program() {
     for (name, _) in targets::TARGETS {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml lacks {name}");
         let program = std::fs::read_to_string(fuzz.join(format!("fuzz_targets/{name}.rs"))).unwrap();
-        assert!(program.contains(&format!("targets::{name}(data)")), "fuzz_targets/{name}.rs runs another target");
+        assert!(
+            program.contains(&format!("targets::{name}(data)")),
+            "fuzz_targets/{name}.rs runs another target"
+        );
     }
 }
