@@ -1,4 +1,5 @@
 //! Every committed seed of `fuzz/corpus` through the fuzz targets' assertions, without a fuzzer.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! Odd texts, sent to a real Dolt and given to the classifier: both must find the same statements.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

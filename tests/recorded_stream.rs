@@ -1,5 +1,6 @@
 //! Replies that a real Dolt gave to real clients (`scripts/capture-corpus.py`), cut at every byte: the tracker must
 //! tell the same events wherever they are cut, and end each reply exactly where the next command's begins.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 use std::path::Path;
 

@@ -22,9 +22,9 @@ pub fn read_text_rows(reply: &[u8], deprecate_eof: bool) -> Option<Vec<Vec<Optio
     let mut rows = Vec::new();
     loop {
         let packet = packets.next()?;
-        match packet.first()? {
-            &response::EOF if packet.len() < 9 => return Some(rows),
-            &response::ERR => return None,
+        match *packet.first()? {
+            response::EOF if packet.len() < 9 => return Some(rows),
+            response::ERR => return None,
             _ => rows.push(read_row(packet, columns)?),
         }
     }
