@@ -8,7 +8,9 @@ use crate::accounts::{BackendHost, Stage1, native};
 use crate::dolt::Ready;
 use crate::net::{Inbox, Stream};
 use crate::wire::frame::{HEADER_BYTES, Header, write_packet};
-use crate::wire::handshake::{Greeting, NATIVE_PASSWORD, NONCE_BYTES, RESPONSE_BYTES_MAX, Response, read_auth_switch};
+use crate::wire::handshake::{
+    Greeting, NATIVE_PASSWORD, NONCE_BYTES, RESPONSE_BYTES_MAX, Response, read_auth_switch,
+};
 use crate::wire::response::{self, ErrInfo};
 use crate::wire::{BadFrame, capability};
 

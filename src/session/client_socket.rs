@@ -85,10 +85,12 @@ impl ClientSocket {
         Ok(())
     }
 
-    /// Takes a command out of the stream without using it.
-    pub async fn skip(&mut self, incoming: &Incoming) -> Result<(), Ending> {
+    /// Takes a command out of the stream without using it; the sequence number of its answer.
+    pub async fn skip(&mut self, incoming: &Incoming) -> Result<u8, Ending> {
         self.inbox.consume(incoming.span());
-        self.skip_tail(&mut incoming.tail()).await
+        let mut tail = incoming.tail();
+        self.skip_tail(&mut tail).await?;
+        Ok(tail.next_seq())
     }
 
     /// Takes the rest of a packet out of the stream without using it.

@@ -52,11 +52,11 @@ impl Session {
 
     /// Answers a command with an ERR of ours instead of running it.
     async fn tell(&mut self, incoming: &Incoming, trouble: Trouble) -> Result<(), Ending> {
-        self.client.skip(incoming).await?;
+        let seq = self.client.skip(incoming).await?;
         match trouble {
-            Trouble::Tell(err) => Ok(self.client.send_err(1, &err).await?),
+            Trouble::Tell(err) => Ok(self.client.send_err(seq, &err).await?),
             Trouble::TellAndEnd(err) | Trouble::AccountDiffers(err) => {
-                self.client.send_err(1, &err).await?;
+                self.client.send_err(seq, &err).await?;
                 Err(Ending::DoltLost(err.message))
             }
         }
@@ -224,6 +224,11 @@ impl Session {
             if stays_inside && runs.whole {
                 return During::Transaction(command);
             }
+            // COMMIT, and whatever commits by itself: what the transaction wrote may be there. A ROLLBACK leaves
+            // nothing, heard or not.
+            if runs.statements.as_slice() != [Kind::Rollback] {
+                return During::Write(command);
+            }
         }
         if runs.may_write { During::Write(command) } else { During::Read(command) }
     }
@@ -310,7 +315,7 @@ impl Session {
                 self.client.skip(&incoming).await?;
                 sent.map_err(|error| Stopped::Dolt(error.into()))
             }
-            None => send_command(&mut self.client, backend, &incoming, &prefix).await,
+            None => send_command(&mut self.client, backend, &incoming, &prefix, Some(&mut tracker)).await,
         };
         let relayed = match sent {
             Ok(()) => {
@@ -393,17 +398,17 @@ impl Session {
             self.client.head(incoming).get(5..7).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
         let known = id.and_then(|id| self.prepared.get_mut(id));
         let (Some(known), Some(backend)) = (known, self.backend.as_mut()) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(drop);
         };
         known.long_data = true;
         let here = known.backend.filter(|statement| statement.connection == backend.identity());
         // Dolt closes the connection on a parameter that the statement does not have.
         let (Some(statement), true) = (here, param.is_some_and(|param| param < known.params)) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(drop);
         };
         self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
             .copy_from_slice(&statement.id.to_le_bytes());
-        match send_command(&mut self.client, backend, incoming, &[]).await {
+        match send_command(&mut self.client, backend, incoming, &[], None).await {
             Ok(()) => Ok(()),
             Err(Stopped::Client(ending)) => Err(ending),
             Err(Stopped::Dolt(error)) => {

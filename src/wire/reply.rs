@@ -108,6 +108,8 @@ pub struct ReplyTracker {
     continues: bool,
     kept: Vec<u8>,
     keeping: bool,
+    /// Number that the first packet must have: it follows the command's last frame.
+    first_seq: u8,
     seq: u8,
     packets: u64,
     results: u32,
@@ -139,6 +141,7 @@ impl ReplyTracker {
             continues: false,
             kept: Vec::new(),
             keeping: false,
+            first_seq: 1,
             seq: 0,
             packets: 0,
             results: 0,
@@ -166,7 +169,7 @@ impl ReplyTracker {
 
     /// Sequence number of the next packet from Dolt.
     pub fn next_seq(&self) -> u8 {
-        if self.has_begun() { self.seq.wrapping_add(1) } else { 1 }
+        if self.has_begun() { self.seq.wrapping_add(1) } else { self.first_seq }
     }
 
     /// How the last complete result ended.
@@ -192,6 +195,12 @@ impl ReplyTracker {
     /// The prepared statement, once its header came.
     pub fn prepared(&self) -> Option<PrepareInfo> {
         self.prepared
+    }
+
+    /// The command was passed on; its last frame had the number before `next_seq`. More than 1 where it was longer
+    /// than a frame.
+    pub fn command_sent(&mut self, next_seq: u8) {
+        self.first_seq = next_seq;
     }
 
     /// After the client's file, whose last packet had the number before `next_seq`: Dolt's answer is due.
@@ -270,8 +279,8 @@ impl ReplyTracker {
 
     fn start_frame(&mut self, header: Header) -> Result<(), BadFrame> {
         // A reply begins with 1. Anything else is the rest of an earlier one.
-        if self.packets == 0 && header.seq != 1 && !self.resumed {
-            return Err(BadFrame::SequenceGap { want: 1, got: header.seq });
+        if self.packets == 0 && header.seq != self.first_seq && !self.resumed {
+            return Err(BadFrame::SequenceGap { want: self.first_seq, got: header.seq });
         }
         self.seq = header.seq;
         self.packets += 1;

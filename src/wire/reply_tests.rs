@@ -296,3 +296,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_reply_to_a_command_of_several_frames_goes_on_with_its_numbers() {
+    let mut tracker = ReplyTracker::new(Expect::One, true);
+    tracker.command_sent(13);
+    assert_eq!(tracker.next_seq(), 13);
+    let ok = [7, 0, 0, 13, 0, 0, 0, 2, 0, 0, 0];
+    assert_eq!(tracker.feed(&ok), Ok((ok.len(), Progress::Done)));
+    let mut tracker = ReplyTracker::new(Expect::One, true);
+    tracker.command_sent(13);
+    let early = [7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
+    assert_eq!(tracker.feed(&early), Err(BadFrame::SequenceGap { want: 13, got: 1 }));
+}

@@ -60,7 +60,7 @@ fn an_external_dolt_is_used_and_watched_and_never_ended() {
     });
     let begun = Instant::now();
     let failure = Client::tcp(branchline.addr(), &app).err().expect("refused");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     assert!(failure.text().starts_with("Dolt has been down for "), "{failure}");
     assert!(
         failure.text().contains("refused") && failure.text().contains("looking again every second"),
