@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Compiles every fuzz target; with nightly and cargo-fuzz at hand, also runs each for FUZZ_SECONDS (5).
+# Compiles every fuzz target; with nightly and cargo-fuzz at hand, also runs each for FUZZ_SECONDS (5; 0 is not at all).
 # What a run finds is in fuzz/artifacts; `cargo +nightly fuzz run TARGET FILE` repeats it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 printf 'fuzz-check: compiling the targets\n'
-cargo check --quiet --manifest-path fuzz/Cargo.toml --bins
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/fuzz \
+    cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --bins
+[ "${FUZZ_SECONDS:-5}" -gt 0 ] || exit 0
 
 if ! { rustup toolchain list 2>/dev/null | grep -q nightly && command -v cargo-fuzz >/dev/null; }; then
     printf 'fuzz-check: compiled; not run, because nightly or cargo-fuzz is missing (cargo install cargo-fuzz)\n'

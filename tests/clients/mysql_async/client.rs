@@ -1,6 +1,8 @@
 //! mysql_async: text and binary protocol in Rust, streamed rows, local infile by handler, reset and change user.
 //! Writes its transcript into a string: it is part of the runner, so that it needs no binary of its own.
 
+mod observe;
+
 use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::time::Duration;
@@ -8,16 +10,14 @@ use std::time::Duration;
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable;
 use mysql_async::{
-    ChangeUserOpts, Column, Conn, Error, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value,
-    WhiteListFsHandler,
+    ChangeUserOpts, Conn, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value, WhiteListFsHandler,
 };
 use sha1::{Digest, Sha1};
 
 use crate::{PASSWORD, Target, USER};
+use observe::{Outcome, all, columns, exec, plain, rows, sha1, values};
 
 const MIB: usize = 1 << 20;
-
-type Outcome<T> = Result<T, Error>;
 
 /// The transcript so far.
 struct Session<'a> {
@@ -85,81 +85,6 @@ impl Session<'_> {
             .prefer_socket(false);
         Conn::new(change(builder)).await
     }
-}
-
-/// A value, or how long it is and its hash.
-fn plain(value: Value) -> String {
-    match value {
-        Value::Bytes(bytes) if bytes.len() > 256 => format!("{} bytes, sha1 {}", bytes.len(), sha1(&bytes)),
-        // The driver's own Debug form of bytes is cut short.
-        Value::Bytes(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => format!("text {text}"),
-            Err(error) => format!("bytes {}", error.as_bytes().escape_ascii()),
-        },
-        other => format!("{other:?}"),
-    }
-}
-
-fn sha1(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
-}
-
-/// Everything that a column definition carries.
-fn columns(columns: &[Column]) -> Vec<String> {
-    let describe = |c: &Column| {
-        format!(
-            "{} {} {} {} {} {:?} {:?} charset {} length {} decimals {}",
-            c.schema_str(),
-            c.table_str(),
-            c.org_table_str(),
-            c.name_str(),
-            c.org_name_str(),
-            c.column_type(),
-            c.flags(),
-            c.character_set(),
-            c.column_length(),
-            c.decimals()
-        )
-    };
-    columns.iter().map(describe).collect()
-}
-
-fn values(rows: Vec<Row>) -> Vec<Vec<String>> {
-    rows.into_iter().map(|row| row.unwrap().into_iter().map(plain).collect()).collect()
-}
-
-/// All result sets of a text query: columns, rows, counters.
-async fn all(
-    conn: &mut Conn,
-    sql: &str,
-) -> Outcome<Vec<(usize, Vec<Vec<String>>, u64, Option<u64>, String, u16)>> {
-    let mut result = conn.query_iter(sql).await?;
-    let mut sets = Vec::new();
-    while !result.is_empty() {
-        let width = result.columns_ref().len();
-        let (affected, id, info, warnings) =
-            (result.affected_rows(), result.last_insert_id(), result.info().into_owned(), result.warnings());
-        sets.push((width, values(result.collect().await?), affected, id, info, warnings));
-    }
-    if sets.is_empty() {
-        sets.push((
-            0,
-            Vec::new(),
-            result.affected_rows(),
-            result.last_insert_id(),
-            result.info().into_owned(),
-            result.warnings(),
-        ));
-    }
-    Ok(sets)
-}
-
-async fn rows(conn: &mut Conn, sql: &str) -> Outcome<Vec<Vec<String>>> {
-    conn.query(sql).await.map(values)
-}
-
-async fn exec(conn: &mut Conn, sql: &str, params: impl Into<Params> + Send) -> Outcome<Vec<Vec<String>>> {
-    conn.exec(sql, params.into()).await.map(values)
 }
 
 async fn query(s: &mut Session<'_>, conn: &mut Conn) {
