@@ -18,7 +18,8 @@ fn what_is_not_a_handshake_is_told_or_closed_in_time() {
     let framed = |seq, payload: &[u8]| [&header(payload.len(), seq), payload].concat();
     let protocol_41: u32 = 1 << 9;
     let ssl: u32 = 1 << 11;
-    let cases: [(&str, Vec<u8>, Option<(u16, &str)>); 12] = [
+    type Case = (&'static str, Vec<u8>, Option<(u16, &'static str)>);
+    let cases: [Case; 12] = [
         ("HTTP", b"GET / HTTP/1.1\r\nHost: here\r\n\r\n".to_vec(), Some((1153, "at most"))),
         ("noise", (0..200_u32).map(|i| (i * 97 + 5) as u8).collect(), Some((1153, "at most"))),
         (
