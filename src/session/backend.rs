@@ -19,6 +19,9 @@ use crate::wire::response::ErrInfo;
 /// How long a session waits for a Dolt that is coming back. Below the 10 s after which `bd` gives up.
 pub const DOLT_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the supervisor may take to see that Dolt is gone: it waits for the process, so it is quick.
+const NOTICE_WAIT: Duration = Duration::from_millis(500);
+
 /// Why a command is not run.
 #[derive(Debug)]
 pub enum Trouble {
@@ -55,8 +58,17 @@ impl Session {
     }
 
     async fn lease(&self, login: &BackendLogin) -> Result<Lease, Trouble> {
-        wait_for_dolt(&self.context.dolt).await;
-        match self.context.pool.lease(login).await {
+        let context = &self.context;
+        wait_for_dolt(&context.dolt).await;
+        let mut lease = context.pool.lease(login).await;
+        if let Err(LeaseError::Connect(ConnectError::Io(error))) = &lease {
+            // Most likely Dolt has just died, and the supervisor has not seen it yet.
+            debug!(%error, "no backend: trying once more");
+            wait_for_change(&context.dolt).await;
+            wait_for_dolt(&context.dolt).await;
+            lease = context.pool.lease(login).await;
+        }
+        match lease {
             Ok(lease) => Ok(lease),
             Err(LeaseError::Connect(ConnectError::Refused(err))) => Err(Trouble::Tell(err)),
             Err(error) => {
@@ -177,6 +189,13 @@ pub async fn wait_for_dolt(dolt: &crate::dolt::Dolt) {
         }
     });
     let _ = tokio::time::timeout(DOLT_WAIT, ready).await;
+}
+
+/// Waits until the supervisor has noticed what a failed connection shows; a probe was asked for by then.
+async fn wait_for_change(dolt: &crate::dolt::Dolt) {
+    let mut watch = dolt.watch();
+    watch.mark_unchanged();
+    let _ = tokio::time::timeout(NOTICE_WAIT, watch.changed()).await;
 }
 
 /// `SET` of a database's head reference takes nothing but a branch. CALL DOLT_CHECKOUT would take the
