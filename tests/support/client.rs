@@ -302,6 +302,12 @@ impl Client {
         self.results(read_binary_row).pop().expect("one result")
     }
 
+    /// Whether a query is cut short: by an ERR in the place of its result, or by a closed connection.
+    pub fn is_cut_short(&mut self, sql: &str) -> bool {
+        self.send(QUERY, sql.as_bytes());
+        self.try_packet().map_or(true, |(_, first)| as_err(&first).is_some())
+    }
+
     /// Whether the server has closed the connection, after at most one ERR that nobody asked for.
     pub fn is_closed(&mut self) -> bool {
         self.try_packet().and_then(|_| self.try_packet()).is_err_and(|error| {
