@@ -89,7 +89,7 @@ fn what_failed_is_not_found_by_the_next_begin_or_commit() {
     town.database("sticky_a", &[]);
     town.database("sticky_b", &[]);
     let trigger =
-        "CREATE TRIGGER both AFTER INSERT ON t FOR EACH ROW INSERT INTO sticky_b.t VALUES (NEW.id, 0, '')";
+        "CREATE TRIGGER second AFTER INSERT ON t FOR EACH ROW INSERT INTO sticky_b.t VALUES (NEW.id, 0, '')";
     town.direct("sticky_a").run(trigger);
     for next in ["BEGIN", "COMMIT", "SELECT COUNT(*) FROM t"] {
         // One statement in two databases: Dolt can't commit it, and keeps it in the session.
