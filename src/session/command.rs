@@ -122,8 +122,7 @@ impl Session {
                 let id = prepared::statement_id(head);
                 let known = id.and_then(|id| self.prepared.get(id));
                 let (Some(id), Some(known)) = (id, known) else {
-                    let text = format!("Unknown prepared statement handler ({}) given", id.unwrap_or(0));
-                    return Err(Trouble::Tell(ErrInfo::new(1243, "HY000", text)));
+                    return Err(Trouble::Tell(no_such_statement(incoming.command, id.is_some())));
                 };
                 plan.statement = Some(id);
                 if incoming.command == Command::StmtExecute {
@@ -131,8 +130,15 @@ impl Session {
                 }
             }
             Command::SetOption => {
-                let option = head.get(1..3).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-                self.option_sent = option.map(|option| option == 0);
+                // Dolt follows the ERR for any other option with an EOF that no client expects.
+                self.option_sent = match head {
+                    [_, 0, 0, ..] => Some(true),
+                    [_, 1, 0, ..] => Some(false),
+                    _ => {
+                        let text = "error handling ComSetOption packet";
+                        return Err(Trouble::Tell(ErrInfo::new(1047, "08S01", text)));
+                    }
+                };
             }
             Command::InitDb => plan.database = Some(String::from_utf8_lossy(&head[1..]).into_owned()),
             _ => {}
@@ -339,6 +345,11 @@ impl Session {
         match relayed {
             Ok(()) => {
                 self.in_flight = false;
+                let unasked = self.backend.as_ref().is_some_and(|backend| !backend.inbox.is_empty());
+                if unasked {
+                    // What stands there would be taken for the next command's answer.
+                    self.lost = self.forget_backend("Dolt sent more than one answer").map(Trouble::Tell);
+                }
                 if clears_residue {
                     self.state.residue = false;
                 }
@@ -400,6 +411,17 @@ impl Session {
                 Ok(())
             }
         }
+    }
+}
+
+/// What Dolt says of a statement that it does not know. Not left to it, as our ids are not its ids; and it
+/// crashes on a reset.
+fn no_such_statement(command: Command, has_id: bool) -> ErrInfo {
+    match command {
+        Command::StmtFetch => ErrInfo::new(1047, "08S01", "error handling ComStmtFetch packet"),
+        Command::StmtReset => ErrInfo::new(2014, "08S01", "commands were executed in an improper order"),
+        _ if has_id => ErrInfo::new(2014, "HY000", "statement ID is not found from record"),
+        _ => ErrInfo::new(2027, "HY000", "reading statement ID failed"),
     }
 }
 

@@ -37,6 +37,7 @@ fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, b
             reader.pass_semicolon(true);
             continue;
         }
+        reader.unsure |= reader.after_empty;
         if summary.statements.len() == STATEMENTS_MAX {
             summary.whole = false;
             break;

@@ -111,15 +111,19 @@ fn reap(mut child: Child) -> mpsc::Receiver<ExitStatus> {
     receive
 }
 
-/// The lines of an output as they come; the pipe is read to its end even if nobody listens.
+/// The lines of an output as they come, bytes that are not UTF-8 escaped; the pipe is read to its end even if nobody listens.
 pub fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _nobody_listens = send.send(line);
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let _nobody_listens = send.send(text(&line));
         }
     });
     receive
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().map(|chunk| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii())).collect()
 }
 
 /// The first line that `wanted` accepts, or `None` at the deadline or the output's end.

@@ -58,7 +58,7 @@ say ping "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults --protocol=tcp -h
 say statistics "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults --protocol=tcp -h "$BL_HOST" -P "$BL_PORT" -u "$BL_USER" --skip-ssl status 2>&1)"
 
 section=prepared
-run sql "PREPARE p FROM 'SELECT ? + 1, d FROM digits WHERE d = ?'; SET @n = 41, @d = 3; EXECUTE p USING @n, @d; EXECUTE p USING @d, @d; DEALLOCATE PREPARE p;" -vv -t
+run sql "PREPARE p FROM 'SELECT ? + 1, d FROM digits WHERE d = ?'; SET @n = 41, @d = 3; EXECUTE p USING @n, @d; EXECUTE p USING @d, @d; DEALLOCATE PREPARE p;" -vv -t --force
 run gone "EXECUTE p USING @n;"
 run wrong "PREPARE p FROM 'SELECT * FROM nope WHERE id = ?';"
 not_offered types_binary

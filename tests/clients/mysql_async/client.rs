@@ -1,6 +1,8 @@
 //! mysql_async: text and binary protocol in Rust, streamed rows, local infile by handler, reset and change user.
 //! Writes its transcript into a string: it is part of the runner, so that it needs no binary of its own.
 
+mod observe;
+
 use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::time::Duration;
@@ -8,16 +10,14 @@ use std::time::Duration;
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable;
 use mysql_async::{
-    ChangeUserOpts, Column, Conn, Error, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value,
-    WhiteListFsHandler,
+    ChangeUserOpts, Conn, IsolationLevel, OptsBuilder, Params, Row, TxOpts, Value, WhiteListFsHandler,
 };
 use sha1::{Digest, Sha1};
 
 use crate::{PASSWORD, Target, USER};
+use observe::{Outcome, all, columns, exec, plain, rows, sha1, values};
 
 const MIB: usize = 1 << 20;
-
-type Outcome<T> = Result<T, Error>;
 
 /// The transcript so far.
 struct Session<'a> {
@@ -62,6 +62,7 @@ impl Session<'_> {
         let line = format!("{}.{name}: {value:?}", self.section).replace('\n', "\\n");
         let scratch = self.target.scratch.to_string_lossy();
         let line = line.replace(scratch.as_ref(), "<scratch>").replace(&self.target.database, "<db>");
+        eprintln!("{}", line.chars().take(160).collect::<String>()); // captured; shows how far it came
         writeln!(self.text, "{line}").expect("a string can be written to");
     }
 
@@ -84,76 +85,6 @@ impl Session<'_> {
             .prefer_socket(false);
         Conn::new(change(builder)).await
     }
-}
-
-/// A value, or how long it is and its hash.
-fn plain(value: Value) -> String {
-    match value {
-        Value::Bytes(bytes) if bytes.len() > 256 => format!("{} bytes, sha1 {}", bytes.len(), sha1(&bytes)),
-        other => format!("{other:?}"),
-    }
-}
-
-fn sha1(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
-}
-
-/// Everything that a column definition carries.
-fn columns(columns: &[Column]) -> Vec<String> {
-    let describe = |c: &Column| {
-        format!(
-            "{} {} {} {} {} {:?} {:?} charset {} length {} decimals {}",
-            c.schema_str(),
-            c.table_str(),
-            c.org_table_str(),
-            c.name_str(),
-            c.org_name_str(),
-            c.column_type(),
-            c.flags(),
-            c.character_set(),
-            c.column_length(),
-            c.decimals()
-        )
-    };
-    columns.iter().map(describe).collect()
-}
-
-fn values(rows: Vec<Row>) -> Vec<Vec<String>> {
-    rows.into_iter().map(|row| row.unwrap().into_iter().map(plain).collect()).collect()
-}
-
-/// All result sets of a text query: columns, rows, counters.
-async fn all(
-    conn: &mut Conn,
-    sql: &str,
-) -> Outcome<Vec<(usize, Vec<Vec<String>>, u64, Option<u64>, String, u16)>> {
-    let mut result = conn.query_iter(sql).await?;
-    let mut sets = Vec::new();
-    while !result.is_empty() {
-        let width = result.columns_ref().len();
-        let (affected, id, info, warnings) =
-            (result.affected_rows(), result.last_insert_id(), result.info().into_owned(), result.warnings());
-        sets.push((width, values(result.collect().await?), affected, id, info, warnings));
-    }
-    if sets.is_empty() {
-        sets.push((
-            0,
-            Vec::new(),
-            result.affected_rows(),
-            result.last_insert_id(),
-            result.info().into_owned(),
-            result.warnings(),
-        ));
-    }
-    Ok(sets)
-}
-
-async fn rows(conn: &mut Conn, sql: &str) -> Outcome<Vec<Vec<String>>> {
-    conn.query(sql).await.map(values)
-}
-
-async fn exec(conn: &mut Conn, sql: &str, params: impl Into<Params> + Send) -> Outcome<Vec<Vec<String>>> {
-    conn.exec(sql, params.into()).await.map(values)
 }
 
 async fn query(s: &mut Session<'_>, conn: &mut Conn) {
@@ -299,8 +230,8 @@ async fn large(s: &mut Session<'_>, conn: &mut Conn) {
     s.say("read.binary", outcome);
     let outcome = rows(conn, "SELECT v FROM big").await;
     s.say("read.text", outcome);
-    let read: Option<Vec<u8>> = conn.query_first("SELECT v FROM big").await.expect("it can be read");
-    s.say("equal", read.as_ref() == Some(&value));
+    let read: Outcome<Option<Vec<u8>>> = conn.query_first("SELECT v FROM big").await;
+    s.say("equal", read.map(|read| read.as_ref() == Some(&value)));
     // Parameters past the packet limit go by COM_STMT_SEND_LONG_DATA.
     s.section = "long_data";
     let mut split = s.open(|o| o.max_allowed_packet(Some(MIB))).await.expect("the account logs in");
@@ -313,7 +244,9 @@ async fn large(s: &mut Session<'_>, conn: &mut Conn) {
     let outcome = rows(&mut split, "SELECT LENGTH(v) FROM big ORDER BY id").await;
     s.say("after", outcome);
     let _outcome = split.disconnect().await;
-    conn.query_drop("DROP TABLE big").await.expect("the table can be dropped");
+    let outcome = rows(conn, "DROP TABLE big").await;
+    s.say("drop", outcome);
+    *conn = s.open(|o| o).await.expect("the account logs in");
 }
 
 async fn multi(s: &mut Session<'_>, conn: &mut Conn) {
@@ -478,9 +411,10 @@ async fn cancel(s: &mut Session<'_>, conn: &mut Conn) {
         let marker = format!("{} {name}", s.target.database);
         let sql = format!("SELECT SLEEP(20) /* {marker} */");
         let sleeping = tokio::spawn(async move { (victim.query::<Row, _>(sql).await.map(values), victim) });
-        while !format!("{:?}", conn.query::<Row, _>("SHOW FULL PROCESSLIST").await.expect("it runs"))
-            .contains(&marker)
-        {
+        let listed = format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* {marker}%' AND info NOT LIKE '%processlist%'"
+        );
+        while conn.query_first::<i64, _>(&listed).await.expect("it runs") != Some(1) {
             tokio::task::yield_now().await;
         }
         let outcome = all(conn, &format!("KILL QUERY {id}")).await;
