@@ -22,8 +22,7 @@ impl Session {
         match (command, &plan.runs) {
             (Command::Query | Command::StmtExecute, Some(runs)) => !matches!(
                 runs.statements.first(),
-                Some(Kind::Begin | Kind::Commit | Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. })
-                    | None
+                Some(Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. }) | None
             ),
             // A cursor is open on it.
             (Command::StmtFetch, _) => false,
@@ -52,6 +51,7 @@ impl Session {
                     self.state.saw_status(info);
                 }
                 if let Some(runs) = &plan.runs {
+                    self.saw_uncalled_transaction(runs, before.1);
                     self.after_statements(runs, tracker, begin);
                     if must_ask_where(runs, tracker) {
                         self.ask_where_or_lose().await;
@@ -84,6 +84,21 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// After SHOW WARNINGS Dolt's status flags may say that a transaction is open. Nobody began it: it is what
+    /// Dolt left, and an update on its old snapshot would be lost.
+    fn saw_uncalled_transaction(&mut self, runs: &Summary, was_in_transaction: bool) {
+        let cannot_begin = |kind: &Kind| matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Use { .. });
+        if self.state.autocommit
+            && self.state.in_transaction()
+            && !was_in_transaction
+            && runs.whole
+            && runs.statements.iter().all(cannot_begin)
+        {
+            self.state.ended_transaction();
+            self.state.residue = true;
+        }
     }
 
     fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker, begin: Option<Vec<u8>>) {

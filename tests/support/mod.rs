@@ -5,8 +5,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod branchline;
+pub mod client;
 pub mod plain;
 pub mod process;
+pub mod town;
 
 use std::path::{Path, PathBuf};
 
