@@ -19,7 +19,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -34,6 +34,13 @@ const SOCKET: &str = "sql.sock";
 /// For one run of one client; the slowest takes 20 s on two busy cores.
 const RUN_DEADLINE: Duration = Duration::from_secs(180);
 const SETUP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// With other connections busy, cursors of Dolt 1.88.1 went wrong without Branchline too: a first row read 0 for 3, another 1
+/// for 0; and once Dolt closed the connection at a COM_STMT_FETCH. Why is not known. So a client that uses cursors runs alone.
+static TRAFFIC: RwLock<()> = RwLock::new(());
+
+/// Clients that use cursors.
+const ALONE: [&str; 2] = ["connector", "java"];
 
 /// Where one run of a client finds its server and its files.
 pub struct Target {
@@ -122,6 +129,8 @@ fn compare_runs(name: &str, floor: usize, run: impl Fn(&Target) -> String) {
     let client = name.strip_suffix("_socket").unwrap_or(name);
     let path = repository().join(format!("tests/clients/required/{client}.txt"));
     let required = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let alone = ALONE.contains(&name).then(|| TRAFFIC.write().unwrap_or_else(PoisonError::into_inner));
+    let among = alone.is_none().then(|| TRAFFIC.read().unwrap_or_else(PoisonError::into_inner));
     let servers = Servers::shared();
     let ways = [
         ("direct", 'd', servers.direct(), servers.direct_socket()),
@@ -143,6 +152,7 @@ fn compare_runs(name: &str, floor: usize, run: impl Fn(&Target) -> String) {
         transcript::assert_required(name, way, &transcript, &required);
         transcript
     });
+    drop((alone, among));
     transcript::assert_equal(name, &transcripts[0], &transcripts[1], || servers.said());
 }
 

@@ -51,7 +51,7 @@ fn events(command: Command, deprecate_eof: bool, stream: &[u8], cut: usize) -> E
             at += taken;
             if progress == Progress::LocalInfile {
                 files += 1;
-                tracker.infile_sent();
+                tracker.infile_sent(tracker.next_seq());
             }
         }
     }

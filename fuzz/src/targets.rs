@@ -141,7 +141,7 @@ pub fn reply(data: &[u8]) {
                         Progress::More => assert_eq!(at, upto, "bytes left without an event"),
                         Progress::LocalInfile => {
                             files += 1;
-                            tracker.infile_sent();
+                            tracker.infile_sent(tracker.next_seq());
                         }
                         Progress::Done => break Ok((at, Progress::Done)),
                     }

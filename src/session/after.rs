@@ -16,7 +16,7 @@ impl Session {
     /// that the client was told has failed, so that a BEGIN or COMMIT must not find it; but what the
     /// statement before has left can be asked for only as long as it is there.
     pub fn clears_residue(&self, plan: &Plan, command: Command) -> bool {
-        if !self.state.residue || !self.state.autocommit {
+        if !self.state.residue || !self.state.autocommit || self.state.in_transaction() {
             return false;
         }
         match (command, &plan.runs) {
@@ -74,11 +74,13 @@ impl Session {
             }
             Command::StmtPrepare => {
                 self.after_prepare(plan, tracker, text);
-                self.state.residue |= tracker.had_err() && self.state.autocommit;
+                if tracker.had_err() {
+                    self.state.may_leave_residue();
+                }
             }
             Command::SetOption if ok.is_some() => self.state.multi_statements = self.option_sent.take(),
             Command::ResetConnection => return self.after_reset(tracker).await,
-            Command::FieldList => self.state.residue |= self.state.autocommit,
+            Command::FieldList => self.state.may_leave_residue(),
             _ => {}
         }
         Ok(())
@@ -113,8 +115,8 @@ impl Session {
             self.state.ended_transaction();
         }
         let shows_warnings = runs.statements.iter().any(|kind| *kind == Kind::Diagnostics);
-        if self.state.autocommit && !self.state.in_transaction() && (failed || shows_warnings) {
-            self.state.residue = true;
+        if failed || shows_warnings {
+            self.state.may_leave_residue();
         } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
             && !failed
         {

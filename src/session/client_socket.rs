@@ -88,11 +88,11 @@ impl ClientSocket {
     /// Takes a command out of the stream without using it; returns what its reply begins with.
     pub async fn skip(&mut self, incoming: &Incoming) -> Result<u8, Ending> {
         self.inbox.consume(incoming.span());
-        self.skip_tail(incoming.tail()).await
+        self.skip_tail(&mut incoming.tail()).await
     }
 
     /// Takes the rest of a packet out of the stream without using it; returns the next sequence number.
-    pub async fn skip_tail(&mut self, mut tail: PacketTail) -> Result<u8, Ending> {
+    pub async fn skip_tail(&mut self, tail: &mut PacketTail) -> Result<u8, Ending> {
         while !tail.is_done() {
             if self.inbox.is_empty() {
                 self.fill().await?;

@@ -55,24 +55,12 @@ pub async fn send_command(
     client.inbox.consume(span);
     let mut tail = incoming.tail();
     if let Err(error) = sent {
-        *reply_seq = client.skip_tail(tail).await.map_err(Stopped::Client)?;
+        *reply_seq = client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
         return Err(Stopped::Dolt(error.into()));
     }
     let sent = send_tail(client, &mut backend.stream, &mut tail).await;
     *reply_seq = tail.next_seq();
     sent
-}
-
-/// Takes what is left of a packet out of the client's stream.
-async fn skip_tail(client: &mut ClientSocket, tail: &mut PacketTail) -> Result<(), Stopped> {
-    while !tail.is_done() {
-        if client.inbox.is_empty() {
-            client.fill().await.map_err(Stopped::Client)?;
-        }
-        let taken = tail.feed(client.inbox.bytes()).map_err(|bad| Stopped::Client(bad.into()))?;
-        client.inbox.consume(taken);
-    }
-    Ok(())
 }
 
 /// Sends what is left of a packet. Unless the client's side stops, `tail` is done in the end.
@@ -85,7 +73,7 @@ async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut Packet
         let sent = to.send(&client.inbox.bytes()[..taken]).await;
         client.inbox.consume(taken);
         if let Err(error) = sent {
-            skip_tail(client, tail).await?;
+            client.skip_tail(tail).await.map_err(Stopped::Client)?;
             return Err(Stopped::Dolt(error.into()));
         }
     }
@@ -124,8 +112,9 @@ pub async fn relay_reply(
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile => {
-                relay_file(client, backend, tracker.next_seq()).await?;
-                tracker.infile_sent();
+                let (next_seq, sent) = relay_file(client, backend, tracker.next_seq()).await?;
+                tracker.infile_sent(next_seq);
+                sent?;
             }
         }
     }
@@ -164,8 +153,14 @@ async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
     }
 }
 
-/// Sends the client's file: packets up to an empty one.
-async fn relay_file(client: &mut ClientSocket, backend: &mut Backend, mut seq: u8) -> Result<(), Stopped> {
+/// Sends the client's file: packets up to an empty one. It is read to its end even if Dolt is lost, as the
+/// client will take no answer before. Returns the next sequence number.
+async fn relay_file(
+    client: &mut ClientSocket,
+    backend: &mut Backend,
+    mut seq: u8,
+) -> Result<(u8, Result<(), BackendError>), Stopped> {
+    let mut sent = Ok(());
     loop {
         let header = loop {
             if let Some(header) = Header::read(client.inbox.bytes()) {
@@ -177,10 +172,17 @@ async fn relay_file(client: &mut ClientSocket, backend: &mut Backend, mut seq: u
             return Err(Stopped::Client(BadFrame::SequenceGap { want: seq, got: header.seq }.into()));
         }
         let mut tail = PacketTail::expecting(seq);
-        send_tail(client, &mut backend.stream, &mut tail).await?;
+        if sent.is_err() {
+            client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
+        } else {
+            match send_tail(client, &mut backend.stream, &mut tail).await {
+                Err(Stopped::Dolt(error)) => sent = Err(error),
+                other => other?,
+            }
+        }
         seq = tail.next_seq();
         if header.len == 0 {
-            return Ok(());
+            return Ok((seq, sent));
         }
     }
 }

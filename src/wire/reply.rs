@@ -201,9 +201,10 @@ impl ReplyTracker {
         self.prepared
     }
 
-    /// After the client's file was passed on: Dolt's answer to it is due.
-    pub fn infile_sent(&mut self) {
+    /// After the client's file, whose last packet had the number before `next_seq`: Dolt's answer is due.
+    pub fn infile_sent(&mut self, next_seq: u8) {
         debug_assert_eq!(self.phase, Phase::Infile);
+        self.seq = next_seq.wrapping_sub(1);
         self.phase = Phase::First;
     }
 

@@ -213,7 +213,8 @@ fn local_infile_hands_over_to_the_client_and_back() {
         let request = server.out.len();
         assert_eq!(tracker.feed(&server.out), Ok((request, Progress::LocalInfile)));
         assert_eq!(tracker.next_seq(), 2);
-        tracker.infile_sent();
+        tracker.infile_sent(5);
+        assert_eq!(tracker.next_seq(), 5);
         let mut answer = Server::new(true);
         answer.seq = 5;
         answer.ok(AUTOCOMMIT | more);

@@ -132,7 +132,7 @@ DATABASE=$BL_DATABASE/nope run login.branch "SELECT 1"
 
 section=cancel
 # The statement is awaited in the process list; then its connection's own id, as the process list shows it, is killed.
-listed() { client -N -B -e "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* $BL_DATABASE%' AND info NOT LIKE '%processlist%'"; }
+listed() { client -N -B -e "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* $BL_DATABASE */%' AND info NOT LIKE '%processlist%'"; }
 client "$BL_DATABASE" -e "SELECT SLEEP(20) /* $BL_DATABASE */" --comments >"$BL_SCRATCH/sleep" &
 until id=$(listed) && [[ -n $id ]]; do :; done
 say kill "$(client -e "KILL QUERY $id")"
