@@ -52,11 +52,11 @@ impl Session {
 
     /// Answers a command with an ERR of ours instead of running it.
     async fn tell(&mut self, incoming: &Incoming, trouble: Trouble) -> Result<(), Ending> {
-        self.client.skip(incoming).await?;
+        let seq = self.client.skip(incoming).await?;
         match trouble {
-            Trouble::Tell(err) => Ok(self.client.send_err(1, &err).await?),
+            Trouble::Tell(err) => Ok(self.client.send_err(seq, &err).await?),
             Trouble::TellAndEnd(err) | Trouble::AccountDiffers(err) => {
-                self.client.send_err(1, &err).await?;
+                self.client.send_err(seq, &err).await?;
                 Err(Ending::DoltLost(err.message))
             }
         }
@@ -103,7 +103,7 @@ impl Session {
                 plan.may_go_on_after_error =
                     self.multi_statements() && may_hold_several(text, incoming.is_whole());
                 if let [Kind::Kill { query_only, id, id_span }] = summary.statements.as_slice() {
-                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone())?);
+                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone()));
                 }
                 plan.runs = Some(Arc::new(summary));
             }
@@ -303,6 +303,7 @@ impl Session {
         let mut prefix = if clears_residue { rollback_packet() } else { Vec::new() };
         self.in_flight = true;
         let mut tracker = ReplyTracker::new(expect, backend.deprecate_eof);
+        let mut reply_seq = incoming.tail().next_seq();
         let sent = match replacement {
             Some(payload) => {
                 write_packet(&mut prefix, 0, &payload);
@@ -310,8 +311,9 @@ impl Session {
                 self.client.skip(&incoming).await?;
                 sent.map_err(|error| Stopped::Dolt(error.into()))
             }
-            None => send_command(&mut self.client, backend, &incoming, &prefix).await,
+            None => send_command(&mut self.client, backend, &incoming, &prefix, &mut reply_seq).await,
         };
+        tracker.begins_with(reply_seq);
         let relayed = match sent {
             Ok(()) => {
                 let cleared = if clears_residue { backend.answer().await.map(|_| ()) } else { Ok(()) };
@@ -393,17 +395,18 @@ impl Session {
             self.client.head(incoming).get(5..7).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
         let known = id.and_then(|id| self.prepared.get_mut(id));
         let (Some(known), Some(backend)) = (known, self.backend.as_mut()) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(|_| ());
         };
         known.long_data = true;
         let here = known.backend.filter(|statement| statement.connection == backend.identity());
         // Dolt closes the connection on a parameter that the statement does not have.
         let (Some(statement), true) = (here, param.is_some_and(|param| param < known.params)) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(|_| ());
         };
         self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
             .copy_from_slice(&statement.id.to_le_bytes());
-        match send_command(&mut self.client, backend, incoming, &[]).await {
+        let mut no_reply = 0;
+        match send_command(&mut self.client, backend, incoming, &[], &mut no_reply).await {
             Ok(()) => Ok(()),
             Err(Stopped::Client(ending)) => Err(ending),
             Err(Stopped::Dolt(error)) => {

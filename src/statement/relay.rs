@@ -33,7 +33,8 @@ impl From<BackendError> for Stopped {
     }
 }
 
-/// Sends `prefix`, then the command, which is at the front of the client's inbox.
+/// Sends `prefix`, then the command, which is at the front of the client's inbox. Sets `reply_seq` to
+/// what the reply begins with, as soon as that is known.
 ///
 /// On `Stopped::Dolt` the command has been taken out of the client's stream all the same.
 pub async fn send_command(
@@ -41,6 +42,7 @@ pub async fn send_command(
     backend: &mut Backend,
     incoming: &Incoming,
     prefix: &[u8],
+    reply_seq: &mut u8,
 ) -> Result<(), Stopped> {
     let span = incoming.span();
     let sent = if prefix.is_empty() {
@@ -53,13 +55,15 @@ pub async fn send_command(
     client.inbox.consume(span);
     let mut tail = incoming.tail();
     if let Err(error) = sent {
-        client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
+        *reply_seq = client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
         return Err(Stopped::Dolt(error.into()));
     }
-    send_tail(client, &mut backend.stream, &mut tail).await
+    let sent = send_tail(client, &mut backend.stream, &mut tail).await;
+    *reply_seq = tail.next_seq();
+    sent
 }
 
-/// Sends what is left of a packet.
+/// Sends what is left of a packet. Unless the client's side stops, `tail` is done in the end.
 async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut PacketTail) -> Result<(), Stopped> {
     while !tail.is_done() {
         if client.inbox.is_empty() {

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +20,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 pub struct PlainDolt {
     _process: Process,
     port: u16,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl PlainDolt {
@@ -53,12 +54,17 @@ impl PlainDolt {
         let ready =
             await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
         assert!(ready.is_some(), "dolt was not ready within {READY_DEADLINE:?}");
-        Self { _process: process, port, _directory: directory }
+        Self { _process: process, port, directory }
     }
 
     /// Its loopback port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("dolt.sock")
     }
 }
 
