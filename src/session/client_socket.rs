@@ -88,7 +88,9 @@ impl ClientSocket {
     /// Takes a command out of the stream without using it; returns what its reply begins with.
     pub async fn skip(&mut self, incoming: &Incoming) -> Result<u8, Ending> {
         self.inbox.consume(incoming.span());
-        self.skip_tail(&mut incoming.tail()).await
+        let mut tail = incoming.tail();
+        self.skip_tail(&mut tail).await?;
+        Ok(tail.next_seq())
     }
 
     /// Takes the rest of a packet out of the stream without using it; returns the next sequence number.

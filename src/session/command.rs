@@ -224,6 +224,11 @@ impl Session {
             if stays_inside && runs.whole {
                 return During::Transaction(command);
             }
+            // COMMIT, and whatever commits by itself: what the transaction wrote may be there. A ROLLBACK leaves
+            // nothing, heard or not.
+            if runs.statements.as_slice() != [Kind::Rollback] {
+                return During::Write(command);
+            }
         }
         if runs.may_write { During::Write(command) } else { During::Read(command) }
     }
@@ -303,7 +308,6 @@ impl Session {
         let mut prefix = if clears_residue { rollback_packet() } else { Vec::new() };
         self.in_flight = true;
         let mut tracker = ReplyTracker::new(expect, backend.deprecate_eof);
-        let mut reply_seq = incoming.tail().next_seq();
         let sent = match replacement {
             Some(payload) => {
                 write_packet(&mut prefix, 0, &payload);
@@ -311,9 +315,8 @@ impl Session {
                 self.client.skip(&incoming).await?;
                 sent.map_err(|error| Stopped::Dolt(error.into()))
             }
-            None => send_command(&mut self.client, backend, &incoming, &prefix, &mut reply_seq).await,
+            None => send_command(&mut self.client, backend, &incoming, &prefix, Some(&mut tracker)).await,
         };
-        tracker.begins_with(reply_seq);
         let relayed = match sent {
             Ok(()) => {
                 let cleared = if clears_residue { backend.answer().await.map(|_| ()) } else { Ok(()) };
@@ -395,18 +398,17 @@ impl Session {
             self.client.head(incoming).get(5..7).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
         let known = id.and_then(|id| self.prepared.get_mut(id));
         let (Some(known), Some(backend)) = (known, self.backend.as_mut()) else {
-            return self.client.skip(incoming).await.map(|_| ());
+            return self.client.skip(incoming).await.map(drop);
         };
         known.long_data = true;
         let here = known.backend.filter(|statement| statement.connection == backend.identity());
         // Dolt closes the connection on a parameter that the statement does not have.
         let (Some(statement), true) = (here, param.is_some_and(|param| param < known.params)) else {
-            return self.client.skip(incoming).await.map(|_| ());
+            return self.client.skip(incoming).await.map(drop);
         };
         self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
             .copy_from_slice(&statement.id.to_le_bytes());
-        let mut no_reply = 0;
-        match send_command(&mut self.client, backend, incoming, &[], &mut no_reply).await {
+        match send_command(&mut self.client, backend, incoming, &[], None).await {
             Ok(()) => Ok(()),
             Err(Stopped::Client(ending)) => Err(ending),
             Err(Stopped::Dolt(error)) => {

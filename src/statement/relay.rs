@@ -11,6 +11,7 @@ use crate::net::Stream;
 use crate::pool::{Backend, BackendError};
 use crate::session::{ClientSocket, Ending, Incoming};
 use crate::wire::BadFrame;
+use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, Header, PacketTail};
 use crate::wire::reply::{Progress, ReplyTracker};
 use crate::wire::response;
@@ -33,16 +34,16 @@ impl From<BackendError> for Stopped {
     }
 }
 
-/// Sends `prefix`, then the command, which is at the front of the client's inbox. Sets `reply_seq` to
-/// what the reply begins with, as soon as that is known.
+/// Sends `prefix`, then the command, which is at the front of the client's inbox.
 ///
-/// On `Stopped::Dolt` the command has been taken out of the client's stream all the same.
+/// On `Stopped::Dolt` the command has been taken out of the client's stream all the same. `tracker` is told where
+/// the reply's numbers begin; a command without a reply has none.
 pub async fn send_command(
     client: &mut ClientSocket,
     backend: &mut Backend,
     incoming: &Incoming,
     prefix: &[u8],
-    reply_seq: &mut u8,
+    tracker: Option<&mut ReplyTracker>,
 ) -> Result<(), Stopped> {
     let span = incoming.span();
     let sent = if prefix.is_empty() {
@@ -54,12 +55,16 @@ pub async fn send_command(
     };
     client.inbox.consume(span);
     let mut tail = incoming.tail();
-    if let Err(error) = sent {
-        *reply_seq = client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
-        return Err(Stopped::Dolt(error.into()));
+    let sent = match sent {
+        Ok(()) => send_tail(client, &mut backend.stream, &mut tail).await,
+        Err(error) => {
+            client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
+            Err(Stopped::Dolt(error.into()))
+        }
+    };
+    if let Some(tracker) = tracker {
+        tracker.begins_with(tail.next_seq());
     }
-    let sent = send_tail(client, &mut backend.stream, &mut tail).await;
-    *reply_seq = tail.next_seq();
     sent
 }
 
@@ -137,11 +142,11 @@ async fn wait_for_dolt(client: &mut ClientSocket, backend: &mut Backend) -> Resu
     }
 }
 
-/// Returns when the client has closed its side with nothing left to be served. What it sends meanwhile
-/// is pipelined commands: read ahead once, so that a hang-up behind them is not seen, and left alone.
+/// Returns when the client has closed its side with nothing left to be served, or has said that it quits. What else
+/// it sends meanwhile is pipelined commands: read ahead once, so that a hang-up behind them is not seen, and left alone.
 async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
     if !client.inbox.is_empty() {
-        return std::future::pending().await;
+        return if quits(client) { Ok(()) } else { std::future::pending().await };
     }
     let closed = async {
         client.stream.ready(Interest::READABLE).await?;
@@ -149,8 +154,14 @@ async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
     };
     match closed.await {
         Ok(true) | Err(_) => Ok(()),
+        Ok(false) if quits(client) => Ok(()),
         Ok(false) => std::future::pending().await,
     }
+}
+
+/// Whether the next command is COM_QUIT: nobody waits for the answer to the one before.
+fn quits(client: &ClientSocket) -> bool {
+    matches!(client.incoming(), Ok(Some(Incoming { command: Command::Quit, .. })))
 }
 
 /// Sends the client's file: packets up to an empty one. It is read to its end even if Dolt is lost, as the

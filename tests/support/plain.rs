@@ -18,7 +18,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// `dolt sql-server` on a free port.
 pub struct PlainDolt {
-    _process: Process,
+    /// None while it was ended.
+    process: Option<Process>,
     port: u16,
     directory: TempDir,
 }
@@ -44,6 +45,19 @@ impl PlainDolt {
             set.args(["config", "--global", "--add", key, value]).env("HOME", root.join("home"));
             assert!(set.output().expect("dolt runs").status.success(), "dolt config failed");
         }
+        let mut dolt = Self { process: None, port, directory };
+        dolt.start_again();
+        dolt
+    }
+
+    /// Ends it; its port stays free for `start_again`.
+    pub fn end(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it after `end`, on the same data and port.
+    pub fn start_again(&mut self) {
+        let root = self.directory.path();
         // Dolt logs to standard error; it is read from standard output to see the line that says it is ready.
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$0\" sql-server --config \"$1\" 2>&1"]);
@@ -54,7 +68,7 @@ impl PlainDolt {
         let ready =
             await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
         assert!(ready.is_some(), "dolt was not ready within {READY_DEADLINE:?}");
-        Self { _process: process, port, directory }
+        self.process = Some(process);
     }
 
     /// Its loopback port.

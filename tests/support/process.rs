@@ -51,10 +51,14 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// What it wrote to standard error so far: the last lines.
+    /// What it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines of it.
     pub fn stderr_tail(&self) -> String {
-        let text = std::fs::read(&self.stderr).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.stderr();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
