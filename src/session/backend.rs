@@ -19,6 +19,9 @@ use crate::wire::response::ErrInfo;
 /// How long a session waits for a Dolt that is coming back. Below the 10 s after which `bd` gives up.
 pub const DOLT_WAIT: Duration = Duration::from_secs(5);
 
+/// How soon Dolt's supervisor knows that it died.
+const NOTICE_WAIT: Duration = Duration::from_secs(1);
+
 /// What the session variable of a database's branch ends with.
 const HEAD_REF: &str = "_head_ref";
 
@@ -58,8 +61,18 @@ impl Session {
     }
 
     async fn lease(&self, login: &BackendLogin) -> Result<Lease, Trouble> {
-        wait_for_dolt(&self.context.dolt).await;
-        match self.context.pool.lease(login).await {
+        let dolt = &self.context.dolt;
+        wait_for_dolt(dolt).await;
+        let mut watch = dolt.watch();
+        let mut leased = self.context.pool.lease(login).await;
+        if matches!(leased, Err(LeaseError::Connect(ConnectError::Io(_)))) {
+            // It died just now, and only we know: nothing was sent yet, so that waiting is safe.
+            dolt.report_lost();
+            let _unchanged = tokio::time::timeout(NOTICE_WAIT, watch.changed()).await;
+            wait_for_dolt(dolt).await;
+            leased = self.context.pool.lease(login).await;
+        }
+        match leased {
             Ok(lease) => Ok(lease),
             Err(LeaseError::Connect(ConnectError::Refused(err))) => Err(Trouble::Tell(err)),
             Err(error) => {
