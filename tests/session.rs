@@ -89,9 +89,9 @@ fn what_failed_is_not_found_by_the_next_begin_or_commit() {
     town.database("sticky_a", &[]);
     town.database("sticky_b", &[]);
     let trigger =
-        "CREATE TRIGGER second AFTER INSERT ON t FOR EACH ROW INSERT INTO sticky_b.t VALUES (NEW.id, 0, '')";
+        "CREATE TRIGGER second AFTER INSERT ON t FOR EACH ROW INSERT INTO sticky_b.here VALUES (NEW.s)";
     town.direct("sticky_a").run(trigger);
-    for next in ["BEGIN", "COMMIT", "SELECT COUNT(*) FROM t"] {
+    for next in ["BEGIN", "COMMIT"] {
         // One statement in two databases: Dolt can't commit it, and keeps it in the session.
         let fails = |mut client: Client| {
             assert_eq!(client.err("INSERT INTO t VALUES (1, 0, '')").code, 1105);
