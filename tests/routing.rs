@@ -435,3 +435,21 @@ fn clients_are_shown_with_account_program_process_branch_and_reason() {
     drop(child.stdin.take());
     assert!(child.wait().expect("its end").success());
 }
+
+#[test]
+fn a_database_made_after_the_session_began_is_not_written_to_on_main() {
+    let town = town();
+    let mut client = town.on("feature-9", "hq");
+    let mut pending = town.on("polecat-late", "hq");
+    assert_eq!(client.row(WHERE), pending.row(WHERE));
+    // Both have decided about every database that there was.
+    for session in [&mut client, &mut pending] {
+        session.run("INSERT INTO hq.t VALUES (CONNECTION_ID(), 1, '')");
+    }
+    town.database("late", &[]);
+    assert_eq!(client.err("INSERT INTO late.t VALUES (1, 1, 'feature-9')").code, 1049);
+    pending.run("INSERT INTO late.t VALUES (2, 1, 'polecat-late')");
+    let mut direct = town.direct("late");
+    assert_eq!(direct.row("SELECT COUNT(*) FROM t"), "0", "main");
+    assert_eq!(direct.row("SELECT COUNT(*) FROM `late/polecat-late`.t"), "1");
+}

@@ -129,7 +129,7 @@ impl Session {
         {
             self.state.ended_transaction();
         }
-        let shows_warnings = runs.statements.iter().any(|kind| *kind == Kind::Diagnostics);
+        let shows_warnings = runs.statements.contains(&Kind::Diagnostics);
         if failed || shows_warnings {
             self.state.may_leave_residue();
         } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
@@ -162,7 +162,7 @@ impl Session {
             // Dolt drops checkouts: the route is applied again.
             let assigned = self.context.assigned.all();
             if self.routed
-                && self.heads.all().next().is_some()
+                && !self.heads.is_empty()
                 && let Ok(listing) = self.context.branches.listing().await
             {
                 self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
