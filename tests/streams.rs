@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::branchline::Branchline;
-use support::client::{Client, FRAME_BYTES_MAX, Failure, Login, header};
+use support::raw::{Client, FRAME_BYTES_MAX, Failure, Login, header};
 use support::watch;
 
 const MIB: usize = 1 << 20;

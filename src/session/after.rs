@@ -22,8 +22,7 @@ impl Session {
         match (command, &plan.runs) {
             (Command::Query | Command::StmtExecute, Some(runs)) => !matches!(
                 runs.statements.first(),
-                Some(Kind::Begin | Kind::Commit | Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. })
-                    | None
+                Some(Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. }) | None
             ),
             // A cursor is open on it.
             (Command::StmtFetch, _) => false,
@@ -52,6 +51,7 @@ impl Session {
                     self.state.saw_status(info);
                 }
                 if let Some(runs) = &plan.runs {
+                    self.saw_uncalled_transaction(runs, before.1);
                     self.after_statements(runs, tracker, begin);
                     if must_ask_where(runs, tracker) {
                         self.ask_where_or_lose().await;
@@ -86,6 +86,21 @@ impl Session {
         Ok(())
     }
 
+    /// After SHOW WARNINGS Dolt's status flags may say that a transaction is open. Nobody began it: it is what
+    /// Dolt left, and an update on its old snapshot would be lost.
+    fn saw_uncalled_transaction(&mut self, runs: &Summary, was_in_transaction: bool) {
+        let cannot_begin = |kind: &Kind| matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Use { .. });
+        if self.state.autocommit
+            && self.state.in_transaction()
+            && !was_in_transaction
+            && runs.whole
+            && runs.statements.iter().all(cannot_begin)
+        {
+            self.state.ended_transaction();
+            self.state.residue = true;
+        }
+    }
+
     fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker, begin: Option<Vec<u8>>) {
         let failed = tracker.had_err();
         // Dolt goes on after an error in the middle, so that any of several may have happened.
@@ -114,7 +129,7 @@ impl Session {
         {
             self.state.ended_transaction();
         }
-        let shows_warnings = runs.statements.iter().any(|kind| *kind == Kind::Diagnostics);
+        let shows_warnings = runs.statements.contains(&Kind::Diagnostics);
         if failed || shows_warnings {
             self.state.may_leave_residue();
         } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
@@ -147,7 +162,7 @@ impl Session {
             // Dolt drops checkouts: the route is applied again.
             let assigned = self.context.assigned.all();
             if self.routed
-                && self.heads.all().next().is_some()
+                && !self.heads.is_empty()
                 && let Ok(listing) = self.context.branches.listing().await
             {
                 self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);

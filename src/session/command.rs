@@ -10,7 +10,7 @@ use super::kill::Kill;
 use super::loss::During;
 use super::prepared::{self, BackendStatement, Execute, Prepared};
 use super::routed::Session;
-use crate::statement::classify::{Kind, Summary, mentions_database, summarize};
+use crate::statement::classify::{Kind, Summary, mentions_database, mentions_qualifier, summarize};
 use crate::statement::relay::{Stopped, relay_reply, send_command};
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX, write_packet};
@@ -103,7 +103,7 @@ impl Session {
                 plan.may_go_on_after_error =
                     self.multi_statements() && may_hold_several(text, incoming.is_whole());
                 if let [Kind::Kill { query_only, id, id_span }] = summary.statements.as_slice() {
-                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone())?);
+                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone()));
                 }
                 plan.runs = Some(Arc::new(summary));
             }
@@ -160,15 +160,26 @@ impl Session {
             let asked = super::route::Requested::parse(named);
             return asked.branch.is_none() && !self.heads.knows(&asked.database);
         }
-        if self.routed {
-            return false;
-        }
         match (incoming.command, summary) {
             (Command::Query | Command::StmtPrepare, Some(summary)) => {
-                may_touch_another_database(&self.client.head(incoming)[1..], summary)
+                let text = &self.client.head(incoming)[1..];
+                if self.routed {
+                    self.mentions_new_database(text)
+                } else {
+                    may_touch_another_database(text, summary)
+                }
             }
             _ => false,
         }
+    }
+
+    /// Whether a routed session names a database that was made after its branches were decided.
+    fn mentions_new_database(&self, text: &[u8]) -> bool {
+        !self.heads.is_empty()
+            && text.contains(&b'.')
+            && mentions_qualifier(text, |name| {
+                !self.heads.knows(name) && self.context.branches.may_have(name)
+            })
     }
 
     /// Refuses what names a database that the session's route does not exist in.

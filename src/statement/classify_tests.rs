@@ -513,3 +513,18 @@ proptest! {
         prop_assert_eq!(of(&odd), of(text));
     }
 }
+
+#[test]
+fn qualifiers_are_named_without_quotes_and_revisions() {
+    let all = |text: &str| {
+        let mut names = Vec::new();
+        assert!(!mentions_qualifier(text.as_bytes(), |name| {
+            names.push(name.to_owned());
+            false
+        }));
+        names
+    };
+    assert_eq!(all("SELECT i.id FROM late.t i JOIN `a b`.u, `c/branch`.v"), ["i", "late", "a b", "c"]);
+    assert_eq!(all("SELECT 1.5, 'x.y', now()"), Vec::<String>::new());
+    assert!(mentions_qualifier(b"select * from x.y", |name| name == "x"));
+}

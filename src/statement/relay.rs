@@ -63,12 +63,12 @@ pub async fn send_command(
         }
     };
     if let Some(tracker) = tracker {
-        tracker.command_sent(tail.next_seq());
+        tracker.begins_with(tail.next_seq());
     }
     sent
 }
 
-/// Sends what is left of a packet.
+/// Sends what is left of a packet. Unless the client's side stops, `tail` is done in the end.
 async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut PacketTail) -> Result<(), Stopped> {
     while !tail.is_done() {
         if client.inbox.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::support::client::{Client, Failure, Login, Wire};
+use super::support::raw::{Client, Failure, Login, Wire};
 use super::{assert_well, direct, impatient, login_reply};
 
 #[test]

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::branchline::Branchline;
-use support::client::{Client, Greeting, Login, Packet, Wire};
+use support::raw::{Client, Greeting, Login, Packet, Wire};
 use tempfile::TempDir;
 
 /// Configured in the tests; the default is a value that is asserted.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::support::branchline::Branchline;
-use super::support::client::{Client, Failure, Greeting, Login, PATIENCE, Wire, header};
+use super::support::raw::{Client, Failure, Greeting, Login, PATIENCE, Wire, header};
 use super::support::watch;
 use super::{HANDSHAKE_TIMEOUT, assert_well, direct, greeted, impatient, login_reply};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::branchline::Branchline;
-use super::support::client::{Client, Failure};
+use super::support::raw::{Client, Failure};
 use super::support::watch;
 use super::{console, direct, running};
 

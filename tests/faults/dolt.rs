@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::branchline::Branchline;
-use super::support::client::{Client, Failure, Login};
+use super::support::raw::{Client, Failure, Login};
 use super::support::{dolt_binary, watch};
 use super::{counters, with_config};
 

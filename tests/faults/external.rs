@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::support::branchline::Branchline;
-use super::support::client::{Client, Login};
 use super::support::plain::PlainDolt;
+use super::support::raw::{Client, Login};
 use super::support::watch;
 use super::{console, counters};
 

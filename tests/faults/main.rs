@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::branchline::Branchline;
-use support::client::{Client, Login, Wire};
+use support::raw::{Client, Login, Wire};
 
 /// A Branchline with this config file, written below `directory`.
 fn with_config(directory: &Path, text: &str) -> Branchline {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::support::branchline::Branchline;
-use super::support::client::{Client, Failure, Greeting, Login, Wire};
+use super::support::raw::{Client, Failure, Greeting, Login, Wire};
 use super::support::watch;
 use super::{counters, direct, running, with_config};
 

@@ -1,497 +1,361 @@
-//! Owns a blocking MySQL client that can also misbehave: raw bytes, wrong numbers, half a packet, silence.
-//! Does not use Branchline's own wire code: a mistake there must not hide here.
-//! Always: every read and write is bounded, so that a hang is an error with a name.
+//! Owns a MySQL client of bytes: whatever a test wants to send, when it wants to, and the answers as they came.
+//! Does not share code with what it tests but the handshake's structures: it finds the end of a reply by itself.
+//! Always: a read waits no longer than a deadline.
 
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
-use sha1::{Digest, Sha1};
+use branchline::accounts::native::{Stage1, answer};
+use branchline::wire::handshake::{Greeting, NATIVE_PASSWORD, Response};
+use branchline::wire::lenenc;
+use branchline::wire::response::{ErrInfo, OkInfo, STATUS_MORE_RESULTS};
+use branchline::wire::{capability, frame::write_packet};
 
-/// Longest wait for one read or write.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest payload of one frame.
-pub const FRAME_BYTES_MAX: usize = 0xff_ffff;
-/// What is kept of a long packet.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Longer than anything takes, a restart of Dolt included.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-const COM_QUIT: u8 = 1;
-const COM_QUERY: u8 = 3;
-const CONNECT_WITH_DB: u32 = 1 << 3;
-const PLUGIN_AUTH: u32 = 1 << 19;
-/// LONG_PASSWORD, LONG_FLAG, LOCAL_FILES, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, MULTI_RESULTS, DEPRECATE_EOF.
-const FLAGS: u32 = 1 | 1 << 2 | 1 << 7 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 17 | 1 << 24;
+pub const QUIT: u8 = 0x01;
+pub const INIT_DB: u8 = 0x02;
+pub const QUERY: u8 = 0x03;
+pub const PREPARE: u8 = 0x16;
+pub const EXECUTE: u8 = 0x17;
+pub const RESET_CONNECTION: u8 = 0x1f;
 
-/// What can go wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// An ERR packet: code, SQL state (empty if none was sent), text.
-    Server(u16, String, String),
-    /// The connection was closed or reset.
-    Closed,
-    /// Nothing came, or nothing was taken, for too long: a hang.
-    TimedOut,
-    /// Bytes that are not the protocol.
-    Protocol(String),
+trait Socket: Read + Write + Send {}
+impl Socket for TcpStream {}
+impl Socket for UnixStream {}
+
+/// One row: text, or NULL.
+pub type Row = Vec<Option<String>>;
+
+/// One result of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub rows: Vec<Row>,
+    pub ok: OkInfo,
 }
 
-impl Failure {
-    /// MySQL error code; 0 if it was no ERR.
-    pub fn code(&self) -> u16 {
-        if let Self::Server(code, ..) = self { *code } else { 0 }
-    }
-
-    /// The text of an ERR, else empty.
-    pub fn text(&self) -> &str {
-        if let Self::Server(_, _, text) = self { text } else { "" }
-    }
-
-    fn read(payload: &[u8]) -> Self {
-        let Some((code, rest)) = payload.get(1..).and_then(|rest| rest.split_first_chunk::<2>()) else {
-            return Self::Protocol("an ERR that is cut".into());
-        };
-        let (state, text) = match rest {
-            [b'#', rest @ ..] if rest.len() >= 5 => rest.split_at(5),
-            _ => (&[][..], rest),
-        };
-        let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Self::Server(u16::from_le_bytes(*code), lossy(state), lossy(text))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Closed,
-        }
-    }
-}
-
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// Packets over a socket.
-pub struct Wire {
-    socket: Socket,
-    buffer: Vec<u8>,
-    used: usize,
-}
-
-/// One packet; of a long one the beginning.
-#[derive(Debug, Clone)]
-pub struct Packet {
-    /// Sequence number of its last frame.
-    pub seq: u8,
-    /// Payload, at most 64 KiB of it.
-    pub payload: Vec<u8>,
-    /// Its real length.
-    pub len: usize,
-}
-
-impl Wire {
-    /// Connects over TCP.
-    pub fn tcp(addr: SocketAddr) -> Result<Self, Failure> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        Self::new(Socket::Tcp(stream))
-    }
-
-    /// Connects over TCP from an address of this machine's own.
-    pub fn tcp_from(from: Ipv4Addr, addr: SocketAddr) -> Result<Self, Failure> {
-        let socket =
-            rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).map_err(io::Error::from)?;
-        rustix::net::bind(&socket, &SocketAddr::from((from, 0))).map_err(io::Error::from)?;
-        rustix::net::connect(&socket, &addr).map_err(io::Error::from)?;
-        Self::new(Socket::Tcp(socket.into()))
-    }
-
-    /// Connects to a Unix socket.
-    pub fn unix(path: &Path) -> Result<Self, Failure> {
-        Self::new(Socket::Unix(UnixStream::connect(path)?))
-    }
-
-    fn new(socket: Socket) -> Result<Self, Failure> {
-        let wire = Self { socket, buffer: Vec::new(), used: 0 };
-        wire.patience(PATIENCE)?;
-        Ok(wire)
-    }
-
-    /// Sets the longest wait for one read or write.
-    pub fn patience(&self, limit: Duration) -> Result<(), Failure> {
-        match &self.socket {
-            Socket::Tcp(stream) => {
-                stream.set_read_timeout(Some(limit))?;
-                stream.set_write_timeout(Some(limit))?;
-            }
-            Socket::Unix(stream) => {
-                stream.set_read_timeout(Some(limit))?;
-                stream.set_write_timeout(Some(limit))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes both directions at once.
-    pub fn hang_up(&self) {
-        let _already_closed = match &self.socket {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-        };
-    }
-
-    /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => stream.write_all(bytes)?,
-            Socket::Unix(stream) => stream.write_all(bytes)?,
-        }
-        Ok(())
-    }
-
-    /// Sends one packet, in frames if it is long.
-    pub fn send_packet(&mut self, mut seq: u8, payload: &[u8]) -> Result<(), Failure> {
-        let mut rest = payload;
-        loop {
-            let (now, later) = rest.split_at(rest.len().min(FRAME_BYTES_MAX));
-            self.send(&[&header(now.len(), seq)[..], now].concat())?;
-            if now.len() < FRAME_BYTES_MAX {
-                return Ok(());
-            }
-            (rest, seq) = (later, seq.wrapping_add(1));
-        }
-    }
-
-    fn fill(&mut self) -> Result<(), Failure> {
-        self.buffer.resize(BUFFER_BYTES, 0);
-        self.used = 0;
-        let count = match &mut self.socket {
-            Socket::Tcp(stream) => stream.read(&mut self.buffer),
-            Socket::Unix(stream) => stream.read(&mut self.buffer),
-        };
-        self.buffer.truncate(*count.as_ref().unwrap_or(&0));
-        if count? == 0 { Err(Failure::Closed) } else { Ok(()) }
-    }
-
-    /// Hands up to `len` bytes, at least one, to `take`; returns how many.
-    fn some(&mut self, len: usize, take: &mut impl FnMut(&[u8])) -> Result<usize, Failure> {
-        if self.used == self.buffer.len() {
-            self.fill()?;
-        }
-        let bytes = &self.buffer[self.used..];
-        let bytes = &bytes[..bytes.len().min(len)];
-        take(bytes);
-        self.used += bytes.len();
-        Ok(bytes.len())
-    }
-
-    /// Reads a packet to its end; `sink` gets every byte, headers too.
-    pub fn read_into(&mut self, sink: &mut impl FnMut(&[u8])) -> Result<Packet, Failure> {
-        let mut packet = Packet { seq: 0, payload: Vec::new(), len: 0 };
-        loop {
-            let mut header = Vec::with_capacity(4);
-            while header.len() < 4 {
-                self.some(4 - header.len(), &mut |bytes| {
-                    header.extend_from_slice(bytes);
-                    sink(bytes);
-                })?;
-            }
-            let len = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
-            packet.seq = header[3];
-            packet.len += len;
-            let mut left = len;
-            while left > 0 {
-                left -= self.some(left, &mut |bytes| {
-                    sink(bytes);
-                    let room = KEPT_BYTES_MAX - packet.payload.len();
-                    packet.payload.extend_from_slice(&bytes[..bytes.len().min(room)]);
-                })?;
-            }
-            if len < FRAME_BYTES_MAX {
-                return Ok(packet);
-            }
-        }
-    }
-
-    /// Reads a packet; an ERR is an error.
-    pub fn read(&mut self) -> Result<Packet, Failure> {
-        let packet = self.read_into(&mut |_| {})?;
-        if packet.payload.first() == Some(&0xff) { Err(Failure::read(&packet.payload)) } else { Ok(packet) }
-    }
-
-    /// Reads whatever comes until the end; the ERR that came last, or how it ended.
-    pub fn last_word(&mut self) -> Failure {
-        let mut last = None;
-        loop {
-            match self.read() {
-                Ok(_) => {}
-                Err(Failure::Closed) => return last.unwrap_or(Failure::Closed),
-                Err(server @ Failure::Server(..)) => last = Some(server),
-                Err(other) => return other,
-            }
-        }
-    }
-}
-
-/// A frame's header.
-pub fn header(len: usize, seq: u8) -> [u8; 4] {
-    let [a, b, c, _] = (len as u32).to_le_bytes();
-    [a, b, c, seq]
-}
-
-/// As whom to log in.
-#[derive(Debug, Clone)]
+/// Who logs in, and how.
+#[derive(Debug, Clone, Default)]
 pub struct Login {
-    /// Name, any bytes but NUL.
-    pub user: Vec<u8>,
-    /// Password.
-    pub password: Vec<u8>,
-    /// Database, any bytes but NUL.
-    pub database: Option<Vec<u8>>,
-    /// What the client begins with; empty for none named.
-    pub plugin: &'static str,
+    pub user: String,
+    pub password: String,
+    pub database: Option<String>,
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Login {
-    /// root without a password.
-    pub fn root() -> Self {
-        Self::account("root", "")
+    /// root without a password, with `database` if it is not empty.
+    pub fn root(database: &str) -> Self {
+        let database = (!database.is_empty()).then(|| database.to_owned());
+        Self { user: "root".to_owned(), database, ..Self::default() }
     }
 
-    /// An account with a password.
-    pub fn account(user: impl AsRef<[u8]>, password: &str) -> Self {
-        let (user, password) = (user.as_ref().to_vec(), password.as_bytes().to_vec());
-        Self { user, password, database: None, plugin: "mysql_native_password" }
-    }
-
-    /// With a database named in the handshake.
-    pub fn on(mut self, database: impl AsRef<[u8]>) -> Self {
-        self.database = Some(database.as_ref().to_vec());
+    pub fn user(mut self, user: &str, password: &str) -> Self {
+        (self.user, self.password) = (user.to_owned(), password.to_owned());
         self
     }
 
-    /// The handshake response.
-    pub fn response(&self, nonce: &[u8]) -> Vec<u8> {
-        let mut flags = FLAGS;
-        flags |= if self.database.is_some() { CONNECT_WITH_DB } else { 0 };
-        flags |= if self.plugin.is_empty() { 0 } else { PLUGIN_AUTH };
-        let auth = match self.plugin {
-            "mysql_native_password" | "" => scramble(&self.password, nonce),
-            _ => vec![7; 32],
-        };
-        let mut out = flags.to_le_bytes().to_vec();
-        out.extend_from_slice(&(1_u32 << 30).to_le_bytes());
-        out.push(45);
-        out.extend_from_slice(&[0; 23]);
-        out.extend_from_slice(&self.user);
-        out.extend_from_slice(&[0, auth.len() as u8]);
-        out.extend_from_slice(&auth);
-        if let Some(database) = &self.database {
-            out.extend_from_slice(database);
-            out.push(0);
-        }
-        if !self.plugin.is_empty() {
-            out.extend_from_slice(self.plugin.as_bytes());
-            out.push(0);
-        }
-        out
+    pub fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.attributes.insert(name.to_owned(), value.to_owned());
+        self
     }
 }
 
-/// mysql_native_password's answer; none for an empty password.
-fn scramble(password: &[u8], nonce: &[u8]) -> Vec<u8> {
-    if password.is_empty() {
-        return Vec::new();
-    }
-    let stage1 = Sha1::digest(password);
-    let stage2 = Sha1::new().chain_update(nonce).chain_update(Sha1::digest(stage1)).finalize();
-    stage1.iter().zip(stage2).map(|(a, b)| a ^ b).collect()
-}
-
-/// What a server's greeting says.
-pub struct Greeting {
-    /// Connection id.
+/// A prepared statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statement {
     pub id: u32,
-    /// Challenge.
-    pub nonce: Vec<u8>,
+    pub params: u16,
 }
 
-impl Greeting {
-    /// Reads it.
-    pub fn read(wire: &mut Wire) -> Result<Self, Failure> {
-        let payload = wire.read()?.payload;
-        let bad = || Failure::Protocol(format!("no greeting: {payload:?}"));
-        let version_end = payload.iter().position(|byte| *byte == 0).ok_or_else(bad)? + 1;
-        let fixed = payload.get(version_end..version_end + 43).ok_or_else(bad)?;
-        let id = u32::from_le_bytes([fixed[0], fixed[1], fixed[2], fixed[3]]);
-        Ok(Self { id, nonce: [&fixed[4..12], &fixed[31..43]].concat() })
-    }
-}
-
-/// A logged-in client.
+/// A connection.
 pub struct Client {
-    /// Its packets.
-    pub wire: Wire,
-    /// Its connection id.
+    socket: Box<dyn Socket>,
+    /// The id in the greeting.
     pub id: u32,
-}
-
-/// A whole reply.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reply {
-    /// Text rows, each value at most 64 KiB; NULL is `None`. Empty after `measure`.
-    pub rows: Vec<Vec<Option<String>>>,
-    /// Number of rows.
-    pub row_count: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// SHA-1 of them, after `measure`.
-    pub hash: Vec<u8>,
 }
 
 impl Client {
-    /// Connects over TCP and logs in.
-    pub fn tcp(addr: SocketAddr, login: &Login) -> Result<Self, Failure> {
-        Self::log_in(Wire::tcp(addr)?, login)
+    /// Over TCP; the ERR of the login is a panic.
+    pub fn connect(addr: SocketAddr, login: &Login) -> Self {
+        Self::try_connect(addr, login).unwrap_or_else(|err| panic!("login of {login:?}: {err}"))
     }
 
-    /// root over TCP without a database; for set-up, where a failure is the test's.
-    pub fn root(addr: SocketAddr) -> Self {
-        Self::tcp(addr, &Login::root()).unwrap_or_else(|failure| panic!("root at {addr}: {failure}"))
+    pub fn try_connect(addr: SocketAddr, login: &Login) -> Result<Self, ErrInfo> {
+        let socket = TcpStream::connect(addr).expect("the port is open");
+        socket.set_nodelay(true).expect("set");
+        socket.set_read_timeout(Some(READ_DEADLINE)).expect("set");
+        Self::log_in(Box::new(socket), login)
     }
 
-    /// Logs in on a connection.
-    pub fn log_in(mut wire: Wire, login: &Login) -> Result<Self, Failure> {
-        let Greeting { id, nonce } = Greeting::read(&mut wire)?;
-        wire.send_packet(1, &login.response(&nonce))?;
-        loop {
-            let Packet { seq, payload, .. } = wire.read()?;
-            match payload.split_first() {
-                Some((0, _)) => return Ok(Self { wire, id }),
-                Some((0xfe, rest)) => {
-                    let switch: Vec<&[u8]> = rest.splitn(2, |byte| *byte == 0).collect();
-                    let [b"mysql_native_password", nonce] = switch[..] else {
-                        return Err(Failure::Protocol(format!("a switch to {rest:?}")));
-                    };
-                    let nonce = nonce.strip_suffix(&[0]).unwrap_or(nonce);
-                    let answer = scramble(&login.password, nonce);
-                    wire.send_packet(seq.wrapping_add(1), &answer)?;
-                }
-                _ => return Err(Failure::Protocol(format!("no login reply: {payload:?}"))),
-            }
+    pub fn over_unix(path: &Path, login: &Login) -> Self {
+        let socket = UnixStream::connect(path).expect("the socket is there");
+        socket.set_read_timeout(Some(READ_DEADLINE)).expect("set");
+        Self::log_in(Box::new(socket), login).unwrap_or_else(|err| panic!("login of {login:?}: {err}"))
+    }
+
+    fn log_in(socket: Box<dyn Socket>, login: &Login) -> Result<Self, ErrInfo> {
+        let mut client = Self { socket, id: 0 };
+        let (_, greeting) = client.packet();
+        if let Some(err) = as_err(&greeting) {
+            return Err(err);
         }
-    }
-
-    /// Sends COM_QUERY without waiting for the reply.
-    pub fn send_query(&mut self, sql: &str) -> Result<(), Failure> {
-        self.wire.send_packet(0, &[&[COM_QUERY], sql.as_bytes()].concat())
-    }
-
-    /// Runs a statement and reads its rows.
-    pub fn query(&mut self, sql: &str) -> Result<Reply, Failure> {
-        self.send_query(sql)?;
-        self.reply(true)
-    }
-
-    /// The same for set-up, where a failure is the test's.
-    pub fn run(&mut self, sql: &str) -> Reply {
-        let shown = sql.get(..120).unwrap_or(sql);
-        self.query(sql).unwrap_or_else(|failure| panic!("{shown}: {failure}"))
-    }
-
-    /// The only value of a statement's only row.
-    pub fn value(&mut self, sql: &str) -> Result<String, Failure> {
-        let reply = self.query(sql)?;
-        match reply.rows.as_slice() {
-            [row] if row.len() == 1 => Ok(row[0].clone().unwrap_or_else(|| "NULL".into())),
-            rows => Err(Failure::Protocol(format!("{sql}: {} rows", rows.len()))),
+        let greeting = Greeting::read(&greeting).expect("a greeting");
+        client.id = greeting.connection_id;
+        let mut capabilities = capability::UNDERSTOOD
+            & !capability::FOUND_ROWS
+            & !capability::LOCAL_FILES
+            & greeting.capabilities;
+        if login.database.is_none() {
+            capabilities &= !capability::CONNECT_WITH_DB;
         }
-    }
-
-    /// Runs a statement; counts and hashes its reply without keeping it.
-    pub fn measure(&mut self, sql: &str) -> Result<Reply, Failure> {
-        self.send_query(sql)?;
-        self.reply(false)
-    }
-
-    /// Reads one reply to its end.
-    pub fn reply(&mut self, keep: bool) -> Result<Reply, Failure> {
-        let mut reply = Reply::default();
-        let mut hash = Sha1::new();
-        let mut next = |wire: &mut Wire, reply: &mut Reply| {
-            let packet = wire.read_into(&mut |bytes| {
-                reply.bytes += bytes.len() as u64;
-                if !keep {
-                    hash.update(bytes);
-                }
-            })?;
-            match packet.payload.first() {
-                Some(0xff) => Err(Failure::read(&packet.payload)),
-                Some(_) => Ok(packet),
-                None => Err(Failure::Protocol("an empty packet".into())),
-            }
+        let auth = match login.password.as_str() {
+            "" => Vec::new(),
+            password => answer(&greeting.nonce, &Stage1::of_password(password)).to_vec(),
         };
-        let first = next(&mut self.wire, &mut reply)?;
-        if first.payload[0] != 0 {
-            for _ in 0..first.payload[0] {
-                next(&mut self.wire, &mut reply)?;
-            }
-            loop {
-                let row = next(&mut self.wire, &mut reply)?;
-                if row.payload[0] == 0xfe && row.len < FRAME_BYTES_MAX {
-                    break;
-                }
-                reply.row_count += 1;
-                if keep {
-                    reply.rows.push(text_row(&row.payload));
-                }
-            }
+        let response = Response {
+            capabilities,
+            max_packet_bytes: 1 << 30,
+            charset: 45,
+            user: login.user.clone(),
+            auth,
+            database: login.database.clone(),
+            plugin: Some(NATIVE_PASSWORD.to_owned()),
+            attributes: login.attributes.clone(),
+        };
+        client.write(1, &response.payload());
+        let (_, end) = client.packet();
+        match end.first() {
+            Some(0) => Ok(client),
+            _ => Err(as_err(&end).unwrap_or_else(|| panic!("neither OK nor ERR: {end:?}"))),
         }
-        reply.hash = hash.finalize().to_vec();
-        Ok(reply)
     }
 
-    /// COM_QUIT.
-    pub fn quit(mut self) {
-        let _already_gone = self.wire.send_packet(0, &[COM_QUIT]);
+    fn write(&mut self, seq: u8, payload: &[u8]) {
+        let mut out = Vec::new();
+        write_packet(&mut out, seq, payload);
+        self.socket.write_all(&out).expect("written");
+    }
+
+    /// Sends a command and does not wait.
+    pub fn send(&mut self, command: u8, payload: &[u8]) {
+        self.write(0, &packet_of(command, payload));
+    }
+
+    /// Sends several commands in one write.
+    pub fn send_at_once<'a>(&mut self, commands: impl IntoIterator<Item = (u8, &'a [u8])>) {
+        let mut out = Vec::new();
+        for (command, payload) in commands {
+            write_packet(&mut out, 0, &packet_of(command, payload));
+        }
+        self.socket.write_all(&out).expect("written");
+    }
+
+    fn packet(&mut self) -> (u8, Vec<u8>) {
+        self.try_packet().expect("a packet within the deadline")
+    }
+
+    fn try_packet(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        let mut header = [0; 4];
+        self.socket.read_exact(&mut header)?;
+        let len = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
+        let mut payload = vec![0; len];
+        self.socket.read_exact(&mut payload)?;
+        Ok((header[3], payload))
+    }
+
+    /// The reply to a command that was sent, every result of it, up to the first ERR.
+    pub fn answers(&mut self) -> Vec<Result<Answer, ErrInfo>> {
+        self.results(read_text_row)
+    }
+
+    fn results(&mut self, read_row: fn(&[u8], u64) -> Row) -> Vec<Result<Answer, ErrInfo>> {
+        let mut answers = Vec::new();
+        let mut next_seq = 1;
+        let mut packet = |client: &mut Self| {
+            let (seq, payload) = client.packet();
+            assert_eq!(seq, next_seq, "the reply's sequence numbers");
+            next_seq = next_seq.wrapping_add(1);
+            payload
+        };
+        loop {
+            let first = packet(self);
+            if let Some(err) = as_err(&first) {
+                answers.push(Err(err));
+                return answers;
+            }
+            let mut answer = Answer::default();
+            if first[0] == 0 {
+                answer.ok = OkInfo::read_ok(&first).expect("an OK");
+            } else {
+                let (columns, _) = lenenc::read_int(&first).expect("a column count");
+                for _ in 0..columns {
+                    packet(self);
+                }
+                loop {
+                    let row = packet(self);
+                    if let Some(err) = as_err(&row) {
+                        answers.push(Err(err));
+                        return answers;
+                    }
+                    if row[0] == 0xfe && row.len() < 0xff_ffff {
+                        answer.ok = OkInfo::read_ok(&row).expect("an OK in the EOF's place");
+                        break;
+                    }
+                    answer.rows.push(read_row(&row, columns));
+                }
+            }
+            let more = answer.ok.status & STATUS_MORE_RESULTS != 0;
+            answers.push(Ok(answer));
+            if !more {
+                return answers;
+            }
+        }
+    }
+
+    /// Every result of a text.
+    pub fn all(&mut self, sql: &str) -> Vec<Result<Answer, ErrInfo>> {
+        self.send(QUERY, sql.as_bytes());
+        self.answers()
+    }
+
+    /// The last result of a text.
+    pub fn query(&mut self, sql: &str) -> Result<Answer, ErrInfo> {
+        self.all(sql).pop().expect("at least one result")
+    }
+
+    /// Rows of a query that succeeds.
+    pub fn rows(&mut self, sql: &str) -> Vec<Row> {
+        self.query(sql).unwrap_or_else(|err| panic!("{sql}: {err}")).rows
+    }
+
+    /// The first row, as `a|b|NULL`.
+    pub fn row(&mut self, sql: &str) -> String {
+        let rows = self.rows(sql);
+        let row = rows.first().unwrap_or_else(|| panic!("{sql}: no row"));
+        row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join("|")
+    }
+
+    /// A statement that succeeds.
+    pub fn run(&mut self, sql: &str) -> Answer {
+        self.query(sql).unwrap_or_else(|err| panic!("{sql}: {err}"))
+    }
+
+    /// A statement that fails.
+    pub fn err(&mut self, sql: &str) -> ErrInfo {
+        self.query(sql).expect_err(sql)
+    }
+
+    /// A command of one OK or ERR.
+    pub fn command(&mut self, command: u8, payload: &[u8]) -> Result<Answer, ErrInfo> {
+        self.send(command, payload);
+        self.answers().pop().expect("one result")
+    }
+
+    /// COM_INIT_DB.
+    pub fn use_database(&mut self, database: &str) -> Result<Answer, ErrInfo> {
+        self.command(INIT_DB, database.as_bytes())
+    }
+
+    pub fn prepare(&mut self, sql: &str) -> Result<Statement, ErrInfo> {
+        self.send(PREPARE, sql.as_bytes());
+        let (_, head) = self.packet();
+        if let Some(err) = as_err(&head) {
+            return Err(err);
+        }
+        let id = u32::from_le_bytes(head[1..5].try_into().expect("four bytes"));
+        let columns = u16::from_le_bytes([head[5], head[6]]);
+        let params = u16::from_le_bytes([head[7], head[8]]);
+        for _ in 0..columns + params {
+            self.packet();
+        }
+        Ok(Statement { id, params })
+    }
+
+    /// Executes with text parameters; a later execution need not send the types again. Columns must be text.
+    pub fn execute(
+        &mut self,
+        statement: Statement,
+        values: &[&str],
+        with_types: bool,
+    ) -> Result<Answer, ErrInfo> {
+        assert_eq!(values.len(), usize::from(statement.params));
+        let mut payload = statement.id.to_le_bytes().to_vec();
+        payload.extend([0, 1, 0, 0, 0]);
+        if !values.is_empty() {
+            payload.extend(vec![0; values.len().div_ceil(8)]);
+            payload.push(u8::from(with_types));
+            if with_types {
+                payload.extend([0xfd, 0].repeat(values.len()));
+            }
+            for value in values {
+                lenenc::write_int(&mut payload, value.len() as u64);
+                payload.extend(value.as_bytes());
+            }
+        }
+        self.send(EXECUTE, &payload);
+        self.results(read_binary_row).pop().expect("one result")
+    }
+
+    /// Whether a query is cut short: by an ERR in the place of its result, or by a closed connection.
+    pub fn is_cut_short(&mut self, sql: &str) -> bool {
+        self.send(QUERY, sql.as_bytes());
+        self.try_packet().map_or(true, |(_, first)| as_err(&first).is_some())
+    }
+
+    /// Whether the server has closed the connection, after at most one ERR that nobody asked for.
+    pub fn is_closed(&mut self) -> bool {
+        self.try_packet().and_then(|_| self.try_packet()).is_err_and(|error| {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+            matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+        })
     }
 }
 
-/// The values of a text row, as far as they were kept.
-fn text_row(mut bytes: &[u8]) -> Vec<Option<String>> {
-    let mut row = Vec::new();
-    while let [first, rest @ ..] = bytes {
-        let width = match first {
-            0xfb => {
-                row.push(None);
-                bytes = rest;
-                continue;
-            }
-            0xfc => 2,
-            0xfd => 3,
-            0xfe => 8,
-            _ => 0,
-        };
-        let mut len = [0; 8];
-        len[..width].copy_from_slice(&rest[..width]);
-        let len = if width == 0 { *first as usize } else { u64::from_le_bytes(len) as usize };
-        let value = &rest[width..];
-        let len = len.min(value.len());
-        row.push(Some(String::from_utf8_lossy(&value[..len]).into_owned()));
-        bytes = &value[len..];
+fn packet_of(command: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![command];
+    packet.extend_from_slice(payload);
+    packet
+}
+
+fn as_err(payload: &[u8]) -> Option<ErrInfo> {
+    (payload.first() == Some(&0xff)).then(|| ErrInfo::read(payload).expect("an ERR"))
+}
+
+fn read_text_row(mut packet: &[u8], columns: u64) -> Row {
+    let mut row = Row::new();
+    for _ in 0..columns {
+        if packet[0] == 0xfb {
+            row.push(None);
+            packet = &packet[1..];
+        } else {
+            let (value, width) = lenenc::read_bytes(packet).expect("a value");
+            row.push(Some(String::from_utf8_lossy(value).into_owned()));
+            packet = &packet[width..];
+        }
+    }
+    row
+}
+
+fn read_binary_row(packet: &[u8], columns: u64) -> Row {
+    let columns = columns as usize;
+    let bitmap_bytes = (columns + 2).div_ceil(8);
+    let mut rest = &packet[1 + bitmap_bytes..];
+    let mut row = Row::new();
+    for column in 0..columns {
+        let bit = column + 2;
+        if packet[1 + bit / 8] & (1 << (bit % 8)) != 0 {
+            row.push(None);
+            continue;
+        }
+        let (value, width) = lenenc::read_bytes(rest).expect("a text value");
+        row.push(Some(String::from_utf8_lossy(value).into_owned()));
+        rest = &rest[width..];
     }
     row
 }

@@ -8,6 +8,8 @@ pub mod branchline;
 pub mod client;
 pub mod plain;
 pub mod process;
+pub mod raw;
+pub mod town;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
