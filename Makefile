@@ -15,6 +15,7 @@ run: dolt ## Serve a demo town on 127.0.0.1:PORT (default 3307), in the foregrou
 
 test: dolt ## Every test, with real Dolt and real clients; the last line is `N passed, N failed`
 	@tests/clients/prepare.sh >/dev/null
+	@FUZZ_SECONDS=0 scripts/fuzz-check.sh
 	@scripts/run-tests.sh
 
 check: ## Format, lints, tidy, dependencies
@@ -31,8 +32,8 @@ bench: dolt ## Compare direct, HAProxy and Branchline
 	@$(CARGO) build --release --locked
 	@$(CARGO) bench --locked --bench e2e
 
-fuzz-check: ## Compile the fuzz targets
-	$(CARGO) check --manifest-path fuzz/Cargo.toml
+fuzz-check: ## Compile the fuzz targets; run each for FUZZ_SECONDS (5) if cargo-fuzz and nightly are there
+	@scripts/fuzz-check.sh
 
 clean: ## Remove what was built here, and the demo town; cached downloads stay
 	@if [ -d .demo/town ] && [ -x target/release/branchline ]; then \

@@ -60,7 +60,7 @@ hints() {
     cd $(show "$town")
     $bl status
     $bl clients
-    BD_BRANCH=polecat-nux $bl route explain gastown
+    $bl route explain --database gastown --bd-branch polecat-nux
     $bl sql gastown
 
 HINTS

@@ -1,5 +1,7 @@
 //! The CLI without a server: exit code, stdout and stderr of help, wrong usage, wrong settings, nothing running.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,7 +1,9 @@
 //! Real clients, direct and through Branchline: what they see must be the same.
 //!
 //! Each client's program (`tests/clients/…`) writes a transcript of what it observes. It runs once against the private Dolt
-//! and once against Branchline, in two fresh databases of that same Dolt. `tests/clients/prepare.sh` makes the programs ready.
+//! and once against Branchline, in two fresh databases of that same Dolt; what must have succeeded is listed besides
+//! (`tests/clients/required/…`), so that two equal failures are not taken for a success. `tests/clients/prepare.sh` makes
+//! the programs ready.
 //! `BRANCHLINE_TEST_CLIENTS_VIA=forwarder` puts a mere byte copier in Branchline's place: a difference that shows there too
 //! is the suite's or Dolt's.
 
@@ -13,26 +15,38 @@ mod transcript;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use support::branchline::Branchline;
 use support::plain::{Forwarder, PlainDolt};
 use support::process::{Process, lines};
+use tempfile::TempDir;
 
 const USER: &str = "client";
 const PASSWORD: &str = "sesame";
+const SOCKET: &str = "sql.sock";
 /// For one run of one client; the slowest takes 20 s on two busy cores.
 const RUN_DEADLINE: Duration = Duration::from_secs(180);
 const SETUP_DEADLINE: Duration = Duration::from_secs(60);
 
+/// With other connections busy, cursors of Dolt 1.88.1 went wrong without Branchline too: a first row read 0 for 3, another 1
+/// for 0; and once Dolt closed the connection at a COM_STMT_FETCH. Why is not known. So a client that uses cursors runs alone.
+static TRAFFIC: RwLock<()> = RwLock::new(());
+
+/// Clients that use cursors.
+const ALONE: [&str; 2] = ["connector", "java"];
+
 /// Where one run of a client finds its server and its files.
 pub struct Target {
     addr: SocketAddr,
+    /// To be used instead of the address.
+    socket: Option<PathBuf>,
     database: String,
     shared: PathBuf,
     scratch: PathBuf,
@@ -40,7 +54,12 @@ pub struct Target {
 
 #[test]
 fn mariadb_cli() {
-    compare("mariadb", 400, |_| with_arg("bash", "tests/clients/mariadb/client.sh"));
+    compare("mariadb", 1800, |_| with_arg("bash", "tests/clients/mariadb/client.sh"));
+}
+
+#[test]
+fn mariadb_cli_over_a_unix_socket() {
+    compare("mariadb_socket", 1800, |_| with_arg("bash", "tests/clients/mariadb/client.sh"));
 }
 
 #[test]
@@ -51,6 +70,13 @@ fn go_sql_driver() {
 #[test]
 fn pymysql() {
     compare("pymysql", 700, |tools| with_arg(&tools["python"], "tests/clients/python/pymysql_client.py"));
+}
+
+#[test]
+fn pymysql_over_a_unix_socket() {
+    compare("pymysql_socket", 700, |tools| {
+        with_arg(&tools["python"], "tests/clients/python/pymysql_client.py")
+    });
 }
 
 #[test]
@@ -85,7 +111,7 @@ fn mysql_async() {
             "unset {routed_by}: this client is the test process itself"
         );
     }
-    compare_runs("async", 400, |target| block_on(RUN_DEADLINE, mysql_async_client::run(target)));
+    compare_runs("async", 730, |target| block_on(RUN_DEADLINE, mysql_async_client::run(target)));
 }
 
 /// Runs a program direct and through Branchline.
@@ -97,25 +123,36 @@ fn compare(name: &str, floor: usize, program: impl Fn(&HashMap<String, String>) 
     compare_runs(name, floor, |target| run_program(program(tools), target));
 }
 
-/// Both transcripts whole and equal, or a panic that shows where not.
+/// Both transcripts whole, as required and equal, or a panic that shows where not. A name that ends in `_socket` is run over
+/// the servers' unix sockets; the same is required of it.
 fn compare_runs(name: &str, floor: usize, run: impl Fn(&Target) -> String) {
+    let client = name.strip_suffix("_socket").unwrap_or(name);
+    let path = repository().join(format!("tests/clients/required/{client}.txt"));
+    let required = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let alone = ALONE.contains(&name).then(|| TRAFFIC.write().unwrap_or_else(PoisonError::into_inner));
+    let among = alone.is_none().then(|| TRAFFIC.read().unwrap_or_else(PoisonError::into_inner));
     let servers = Servers::shared();
-    let transcripts = [("direct", 'd', servers.direct()), ("branchline", 'r', servers.routed())].map(
-        |(way, mark, addr)| {
-            let scratch = tempfile::tempdir().expect("a temporary directory");
-            let target = Target {
-                addr,
-                database: format!("bl_{mark}_{name}"),
-                shared: repository().join("tests/clients/shared"),
-                scratch: scratch.path().to_owned(),
-            };
-            servers.fresh_database(&target.database);
-            let transcript = run(&target);
-            transcript::keep(name, way, &transcript);
-            transcript::assert_whole(name, way, &transcript, floor);
-            transcript
-        },
-    );
+    let ways = [
+        ("direct", 'd', servers.direct(), servers.direct_socket()),
+        ("branchline", 'r', servers.routed(), servers.routed_socket()),
+    ];
+    let transcripts = ways.map(|(way, mark, addr, socket)| {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let target = Target {
+            addr,
+            socket: (client != name).then_some(socket),
+            database: format!("bl_{mark}_{name}"),
+            shared: repository().join("tests/clients/shared"),
+            scratch: scratch.path().to_owned(),
+        };
+        servers.fresh_database(&target.database);
+        let transcript = run(&target);
+        transcript::keep(name, way, &transcript);
+        transcript::assert_whole(name, way, &transcript, floor);
+        transcript::assert_required(name, way, &transcript, &required);
+        transcript
+    });
+    drop((alone, among));
     transcript::assert_equal(name, &transcripts[0], &transcripts[1], || servers.said());
 }
 
@@ -141,6 +178,7 @@ fn run_program(mut command: Command, target: &Target) -> String {
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "ignore");
     command.env("BL_HOST", target.addr.ip().to_string()).env("BL_PORT", target.addr.port().to_string());
     command.env("BL_USER", USER).env("BL_PASSWORD", PASSWORD).env("BL_DATABASE", &target.database);
+    command.envs(target.socket.as_ref().map(|path| ("BL_SOCKET", path)));
     command.env("BL_SHARED", &target.shared).env("BL_SCRATCH", &target.scratch);
     let (mut process, stdout) =
         Process::start("client", command, &target.scratch.join("stderr"), Duration::from_secs(5));
@@ -180,7 +218,7 @@ static TOOLS: LazyLock<Result<HashMap<String, String>, String>> = LazyLock::new(
 
 /// One Dolt and the way in front of it, shared by the tests that run at the same time.
 enum Servers {
-    Branchline(Branchline),
+    Branchline { branchline: Branchline, directory: TempDir },
     Control { dolt: PlainDolt, forwarder: Forwarder },
 }
 
@@ -205,7 +243,13 @@ impl Servers {
                 Self::Control { dolt, forwarder }
             }
             Ok(other) => panic!("BRANCHLINE_TEST_CLIENTS_VIA={other}: only `forwarder` is known"),
-            Err(_) => Self::Branchline(Branchline::start()),
+            Err(_) => {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let branchline = Branchline::start_with(|command| {
+                    command.arg("--socket").arg(directory.path().join(SOCKET));
+                });
+                Self::Branchline { branchline, directory }
+            }
         };
         servers.as_root(&[
             "SET GLOBAL local_infile = 1",
@@ -218,7 +262,7 @@ impl Servers {
     /// The private Dolt's own port.
     fn direct(&self) -> SocketAddr {
         let port = match self {
-            Self::Branchline(branchline) => branchline.dolt().port,
+            Self::Branchline { branchline, .. } => branchline.dolt().port,
             Self::Control { dolt, .. } => dolt.port(),
         };
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -227,8 +271,24 @@ impl Servers {
     /// The port that clients are meant to use.
     fn routed(&self) -> SocketAddr {
         match self {
-            Self::Branchline(branchline) => branchline.addr(),
+            Self::Branchline { branchline, .. } => branchline.addr(),
             Self::Control { forwarder, .. } => forwarder.addr(),
+        }
+    }
+
+    /// The private Dolt's own unix socket.
+    fn direct_socket(&self) -> PathBuf {
+        match self {
+            Self::Branchline { branchline, .. } => branchline.dolt().socket,
+            Self::Control { dolt, .. } => dolt.socket(),
+        }
+    }
+
+    /// The unix socket that clients are meant to use. The control has none in front of Dolt's.
+    fn routed_socket(&self) -> PathBuf {
+        match self {
+            Self::Branchline { directory, .. } => directory.path().join(SOCKET),
+            Self::Control { dolt, .. } => dolt.socket(),
         }
     }
 
@@ -256,7 +316,7 @@ impl Servers {
     /// What Branchline logged, for a failure's report.
     fn said(&self) -> String {
         match self {
-            Self::Branchline(branchline) => branchline.stderr_tail(),
+            Self::Branchline { branchline, .. } => branchline.stderr_tail(),
             Self::Control { .. } => String::new(),
         }
     }

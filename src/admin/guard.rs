@@ -9,11 +9,12 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use mysql_common::io::ParseBuf;
-use mysql_common::packets::HandshakeResponse;
+use mysql_common::constants::CapabilityFlags;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -74,6 +75,8 @@ enum Phase {
 pub struct Guard<R> {
     inner: R,
     phase: Phase,
+    /// Set by the shim: from then on a silent client is only idle.
+    authenticated: Arc<AtomicBool>,
     /// Header and payload of the packet being read.
     packet: Vec<u8>,
     filled: usize,
@@ -85,10 +88,11 @@ pub struct Guard<R> {
 
 impl<R: AsyncRead + Unpin> Guard<R> {
     /// The time for the handshake response starts now.
-    pub fn new(inner: R) -> Self {
+    pub fn new(inner: R, authenticated: Arc<AtomicBool>) -> Self {
         Self {
             inner,
             phase: Phase::Handshake,
+            authenticated,
             packet: vec![0; 4],
             filled: 0,
             handed: None,
@@ -99,6 +103,10 @@ impl<R: AsyncRead + Unpin> Guard<R> {
 
     /// Reads until `packet` is full; `Ready(false)` is the end of the stream between packets.
     fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // One deadline covers the whole handshake; after it, each packet has its own.
+        if self.filled == 0 && self.authenticated.load(Ordering::Relaxed) {
+            self.deadline_set = false;
+        }
         loop {
             if self.filled == self.packet.len() {
                 if self.filled > 4 || self.payload_len() == 0 {
@@ -136,7 +144,7 @@ impl<R: AsyncRead + Unpin> Guard<R> {
 
     /// Ready when time is up; a clock runs only for the handshake and inside a packet.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::Commands && self.filled == 0 {
+        if self.authenticated.load(Ordering::Relaxed) && self.filled == 0 {
             return Poll::Pending;
         }
         if !self.deadline_set {
@@ -193,7 +201,6 @@ impl<R: AsyncRead + Unpin> AsyncRead for Guard<R> {
             }
             this.check().map_err(ended)?;
             this.handed = Some(0);
-            this.deadline_set = false;
         }
         let handed = this.handed.unwrap_or_default();
         let part = &this.packet[handed..];
@@ -226,10 +233,31 @@ fn expect_seq(got: u8, want: u8) -> Result<(), Ended> {
 
 /// The password must be empty: nobody shall believe that one is checked.
 fn check_handshake(payload: &[u8]) -> Result<(), Ended> {
-    let response: HandshakeResponse<'_> = ParseBuf(payload)
-        .parse(())
-        .map_err(|error| Ended::Protocol(format!("a handshake response that can't be read: {error}")))?;
-    check_password(response.scramble_buf(), 1)
+    let broken = || Ended::Protocol("a handshake response that can't be read".to_owned());
+    check_password(auth_response(payload).ok_or_else(broken)?, 1)
+}
+
+/// The authentication data of a handshake response (protocol 4.1).
+///
+/// Not by mysql_common's parser: that one wants the attributes which MariaDB's client announces, but does not send
+/// to a server that did not offer CLIENT_CONNECT_ATTRS.
+fn auth_response(payload: &[u8]) -> Option<&[u8]> {
+    let capabilities = u32::from_le_bytes(*payload.first_chunk()?);
+    let has = |flag: CapabilityFlags| capabilities & flag.bits() != 0;
+    if !has(CapabilityFlags::CLIENT_PROTOCOL_41) || has(CapabilityFlags::CLIENT_SSL) {
+        return None;
+    }
+    // Capabilities, packet size, collation, filler; then the user, which ends with a NUL.
+    let user = payload.get(4 + 4 + 1 + 23..)?;
+    let rest = &user[user.iter().position(|byte| *byte == 0)? + 1..];
+    if !has(CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA)
+        && !has(CapabilityFlags::CLIENT_SECURE_CONNECTION)
+    {
+        return rest.iter().position(|byte| *byte == 0).map(|end| &rest[..end]);
+    }
+    // A length of 251 and more takes more bytes, and no plugin's answer is as long.
+    let (len, rest) = rest.split_first().filter(|(len, _)| **len < 0xfb)?;
+    rest.get(..usize::from(*len))
 }
 
 /// Some plugins send an empty password as a single NUL.
@@ -255,5 +283,77 @@ fn refused(payload: &[u8]) -> Result<Option<String>, Ended> {
         // Long data has no answer, so it can't get an error either.
         0x18 => Err(Ended::Protocol("long data, but the console's statements have no parameters".to_owned())),
         _ => unknown(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    /// A guard past the handshake, and the client's end.
+    async fn logged_in() -> (Guard<DuplexStream>, DuplexStream) {
+        let (mut client, server) = duplex(1 << 20);
+        let mut guard = Guard::new(server, Arc::new(AtomicBool::new(false)));
+        let mut response = vec![37, 0, 0, 1, 0, 0x82, 0, 0];
+        response.extend_from_slice(&[0; 28]);
+        response.extend_from_slice(b"a\0\0\0\0");
+        client.write_all(&response).await.unwrap();
+        let mut buffer = vec![0; 4096];
+        assert_eq!(guard.read(&mut buffer).await.unwrap(), response.len());
+        guard.authenticated.store(true, Ordering::Relaxed);
+        (guard, client)
+    }
+
+    fn ended_by(result: io::Result<usize>) -> Ended {
+        result.unwrap_err().get_ref().unwrap().downcast_ref::<Ended>().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_bounded_before_authentication_and_inside_a_packet_only() {
+        let (_client, server) = duplex(64);
+        let begun = Instant::now();
+        let mut buffer = vec![0; 4096];
+        let silent = Guard::new(server, Arc::new(AtomicBool::new(false))).read(&mut buffer).await;
+        assert_eq!(ended_by(silent), Ended::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), PACKET_TIMEOUT.as_secs());
+
+        let (mut guard, mut client) = logged_in().await;
+        let hour = Duration::from_secs(3600);
+        assert!(
+            tokio::time::timeout(hour, guard.read(&mut buffer)).await.is_err(),
+            "an idle client was ended"
+        );
+        client.write_all(&[1, 0, 0]).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(ended_by(guard.read(&mut buffer).await), Ended::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), PACKET_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_read_brings_one_packet_at_most() {
+        let (mut guard, mut client) = logged_in().await;
+        let packets: [&[u8]; 3] = [b"\x02\0\0\0\x03a", b"\x01\0\0\0\x0e", b"\x05\0\0\0\x03bcde"];
+        client.write_all(&packets.concat()).await.unwrap();
+        drop(client);
+        let mut buffer = vec![0; 4096];
+        for packet in packets {
+            let read = guard.read(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..read], packet);
+        }
+        assert_eq!(guard.read(&mut buffer).await.unwrap(), 0, "the end");
+    }
+
+    #[tokio::test]
+    async fn a_small_buffer_gets_a_packet_in_parts() {
+        let (mut guard, mut client) = logged_in().await;
+        client.write_all(b"\x02\0\0\0\x03a\x01\0\0\0\x0e").await.unwrap();
+        let mut parts = Vec::new();
+        let mut buffer = [0; 4];
+        for _ in 0..4 {
+            let read = guard.read(&mut buffer).await.unwrap();
+            parts.push(buffer[..read].to_vec());
+        }
+        assert_eq!(parts, [&b"\x02\0\0\0"[..], b"\x03a", b"\x01\0\0\0", b"\x0e"]);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ pub struct Shim {
     pub by: String,
     pub salt: [u8; 20],
     pub connection_id: u32,
+    /// Tells the guard that the handshake is over.
+    pub authenticated: Arc<AtomicBool>,
     /// Texts by statement id - 1; closed ones are empty.
     pub prepared: Vec<Option<String>>,
 }
@@ -70,7 +73,9 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
 
     /// The uid was checked at accept, and the guard answers passwords with 1045; this holds without the guard too.
     async fn authenticate(&self, _plugin: &str, _user: &[u8], _salt: &[u8], auth_data: &[u8]) -> bool {
-        auth_data.is_empty() || auth_data == [0]
+        let accepted = auth_data.is_empty() || auth_data == [0];
+        self.authenticated.store(accepted, Ordering::Relaxed);
+        accepted
     }
 
     async fn on_prepare<'a>(

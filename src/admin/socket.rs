@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use opensrv_mysql::AsyncMysqlIntermediary;
 use tokio::io::AsyncWriteExt;
@@ -162,9 +162,12 @@ async fn connection(stream: UnixStream, connection_id: u32, backend: Arc<dyn Bac
         Some(pid) => format!("uid {uid}, pid {pid}"),
         None => format!("uid {uid}"),
     };
-    let shim = Shim { backend, by, salt, connection_id, prepared: Vec::new() };
+    let authenticated = Arc::new(AtomicBool::new(false));
+    let guard_sees = Arc::clone(&authenticated);
+    let shim = Shim { backend, by, salt, connection_id, authenticated, prepared: Vec::new() };
     let (reader, mut writer) = stream.into_split();
-    let Err(error) = AsyncMysqlIntermediary::run_on(shim, Guard::new(reader), &mut writer).await else {
+    let Err(error) = AsyncMysqlIntermediary::run_on(shim, Guard::new(reader, guard_sees), &mut writer).await
+    else {
         return;
     };
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Ended>()) {

@@ -112,6 +112,13 @@ impl Branches {
         Ok(listing)
     }
 
+    /// Whether there may be a database of this name: a look, much cheaper than a listing. Says yes when in doubt.
+    pub fn may_have(&self, name: &str) -> bool {
+        let Some(data_dir) = &self.data_dir else { return true };
+        let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+        is_name && data_dir.join(name).join(".dolt").is_dir()
+    }
+
     async fn signature(&self) -> Option<Signature> {
         let data_dir = self.data_dir.clone()?;
         tokio::task::spawn_blocking(move || journals(&data_dir).ok()).await.ok()?

@@ -17,8 +17,11 @@ const FORK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Forks under way.
 #[derive(Debug, Default)]
 pub struct Forks {
-    by_branch: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
+    by_branch: Mutex<HashMap<(String, String), Turn>>,
 }
+
+/// Held by the one who forks.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Why a branch could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ impl Forks {
         Self::default()
     }
 
-    fn turn(&self, database: &str, branch: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, database: &str, branch: &str) -> Turn {
         let mut by_branch = self.by_branch.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody else holds, nobody waits for.
         by_branch.retain(|_, turn| Arc::strong_count(turn) > 1);

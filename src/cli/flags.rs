@@ -27,8 +27,8 @@ pub struct Flags {
     /// Directory for Branchline's own files, by which commands find the running process [default: <town>/daemon, else ~/.branchline] [env: BRANCHLINE_STATE_DIR]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Dolt binary, at least 1.81.8 [default: .tools/bin/dolt, then PATH] [env: BRANCHLINE_DOLT]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// From `DoltFlag`, of the commands that have it.
+    #[arg(skip)]
     pub dolt: Option<PathBuf>,
     /// Config file [default: <state-dir>/branchline.toml if it exists] [env: BRANCHLINE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
@@ -42,6 +42,15 @@ pub struct Flags {
     /// File with its password, mode 0600 [env: BRANCHLINE_DOLT_PASSWORD_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub dolt_password_file: Option<PathBuf>,
+}
+
+/// `--dolt`, which is not for every command: `logs --dolt` means something else.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct DoltFlag {
+    /// Dolt binary, at least 1.81.8 [default: .tools/bin/dolt, then PATH] [env: BRANCHLINE_DOLT]
+    #[arg(long, value_name = "PATH")]
+    pub dolt: Option<PathBuf>,
 }
 
 impl Flags {

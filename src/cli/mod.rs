@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use flags::Flags;
+use flags::{DoltFlag, Flags};
 
 /// A MySQL-wire-protocol proxy that puts every agent on its own Dolt branch.
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ enum Command {
     /// Stop and start again, with the flags of the last start where none are given
     Restart(start::RestartArgs),
     /// What is running: addresses, Dolt, databases, clients, disk
-    Status,
+    Status(DoltFlag),
     /// The log of Branchline, or of its Dolt
     Logs(logs::Args),
     /// SQL through Branchline: interactive, one command, or a script on stdin
@@ -90,6 +90,20 @@ enum Command {
     Man(generate::ManArgs),
 }
 
+impl Command {
+    fn dolt_flag(&self) -> Option<&DoltFlag> {
+        match self {
+            Command::Serve(args) => Some(&args.dolt),
+            Command::Start(args) => Some(&args.dolt),
+            Command::Stop(args) => Some(&args.dolt),
+            Command::Restart(args) => Some(&args.stop.dolt),
+            Command::Status(dolt) => Some(dolt),
+            Command::Sql(args) => Some(&args.dolt),
+            _ => None,
+        }
+    }
+}
+
 /// Everything a subcommand works with.
 struct Context {
     flags: Flags,
@@ -106,7 +120,8 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    let context = Context { flags: cli.flags, json: cli.json };
+    let mut context = Context { flags: cli.flags, json: cli.json };
+    context.flags.dolt = cli.command.dolt_flag().and_then(|flag| flag.dolt.clone());
     let result = match cli.command {
         Command::Serve(args) => {
             return serve::run(&context, &args, serve).unwrap_or_else(|failure| failure.report());
@@ -114,7 +129,7 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Start(args) => start::run(&context, &args),
         Command::Stop(args) => stop::run(&context, &args),
         Command::Restart(args) => start::restart(&context, &args),
-        Command::Status => status::run(&context),
+        Command::Status(_) => status::run(&context),
         Command::Logs(args) => logs::run(&context, &args),
         Command::Sql(args) => sql::run(&context, &args),
         Command::Rig { command } => rig::run(&context, &command),

@@ -100,9 +100,8 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// Makes a directory that only the owner may enter; one that is there keeps its mode.
 pub fn private_dir(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Failure::Failed(format!("can't make the directory {}: {error}", dir.display())))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        let dir = dir.display();
+        Failure::Failed(format!("can't make the state directory {dir}: {error}; give another --state-dir"))
+    })
 }

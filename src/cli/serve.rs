@@ -17,6 +17,8 @@ Examples:
 Prints `ready ADDR` on stdout when SQL is served. SIGTERM drains, stops Dolt and exits with 0;
 SIGQUIT writes a state dump to the log.")]
 pub struct Args {
+    #[command(flatten)]
+    pub dolt: super::flags::DoltFlag,
     /// Write the log here, rotated by size, instead of to stderr
     #[arg(long, value_name = "PATH", hide = true)]
     log_file: Option<PathBuf>,

@@ -29,6 +29,8 @@ Examples:
 
 The log is branchline.log in the state directory; see `branchline logs`.")]
 pub struct Args {
+    #[command(flatten)]
+    pub dolt: super::flags::DoltFlag,
     /// How long to wait until SQL is served; it goes on starting after that
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout_s: u64,
@@ -41,7 +43,7 @@ Examples:
   branchline restart --listen 127.0.0.1:3308     with one flag changed")]
 pub struct RestartArgs {
     #[command(flatten)]
-    stop: stop::Args,
+    pub stop: stop::Args,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<(), Failure> {

@@ -13,6 +13,8 @@ Examples:
   branchline stop
   branchline stop --state-dir ~/gt/daemon")]
 pub struct Args {
+    #[command(flatten)]
+    pub dolt: super::flags::DoltFlag,
     /// How long to wait until it has drained and stopped Dolt; it goes on stopping after that
     #[arg(long = "stop-timeout-s", value_name = "SECONDS", default_value_t = 90)]
     timeout_s: u64,

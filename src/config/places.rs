@@ -43,11 +43,12 @@ mod tests {
         let deep = town_dir.join("gastown/polecats/nux");
         std::fs::create_dir_all(&deep).unwrap();
         std::fs::create_dir_all(home.join(".dolt-data")).unwrap();
+        let (own_state, own_data) = (home.join(".branchline"), home.join(".dolt-data"));
         let home = Some(home.as_path());
 
         assert_eq!(town(&deep, home), None);
-        assert_eq!(state_dir(&deep, home), Some(home.unwrap().join(".branchline")));
-        assert_eq!(data_dir(&deep, home), Some(home.unwrap().join(".dolt-data")));
+        assert_eq!(state_dir(&deep, home), Some(own_state));
+        assert_eq!(data_dir(&deep, home), Some(own_data));
 
         std::fs::create_dir_all(town_dir.join("mayor")).unwrap();
         assert_eq!(town(&deep, home), Some(town_dir.clone()));

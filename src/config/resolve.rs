@@ -21,9 +21,8 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:3307";
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Programs that hold connections on behalf of others, so that their environment says nothing of the client.
-pub const ENV_EXCLUDE_DEFAULT: [&str; 27] = [
+pub const ENV_EXCLUDE_DEFAULT: [&str; 26] = [
     "gt",
-    "branchline",
     "ssh",
     "sshd",
     "sshd-session",

@@ -1,5 +1,6 @@
 //! One connection to Dolt, logged in.
 
+use std::fmt;
 use std::io;
 
 use crate::net::{Inbox, Stream};
@@ -28,6 +29,39 @@ pub struct Backend {
     pub generation: u64,
 }
 
+/// What we ask of Dolt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// COM_QUERY.
+    Query(String),
+    /// COM_INIT_DB. Dolt takes an empty name for no database, which no SQL can say.
+    InitDb(String),
+}
+
+impl Question {
+    /// COM_QUERY.
+    pub fn query(sql: &str) -> Self {
+        Self::Query(sql.to_owned())
+    }
+
+    fn command(&self) -> (Command, &str) {
+        match self {
+            Self::Query(sql) => (Command::Query, sql),
+            Self::InitDb(database) => (Command::InitDb, database),
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (command, text) = self.command();
+        match self {
+            Self::Query(_) => f.write_str(text),
+            Self::InitDb(_) => write!(f, "{} {text}", command.name()),
+        }
+    }
+}
+
 /// The answer to a question of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -53,11 +87,12 @@ pub enum BackendError {
 impl Backend {
     /// Asks several questions at once and waits for all answers, in order. Not cancel-safe: a
     /// cancelled question leaves the connection in the middle of a reply, so drop it then.
-    pub async fn ask(&mut self, questions: &[&str]) -> Result<Vec<Answer>, BackendError> {
+    pub async fn ask(&mut self, questions: &[Question]) -> Result<Vec<Answer>, BackendError> {
         let mut out = Vec::new();
         for question in questions {
-            let mut payload = vec![Command::Query.byte()];
-            payload.extend_from_slice(question.as_bytes());
+            let (command, text) = question.command();
+            let mut payload = vec![command.byte()];
+            payload.extend_from_slice(text.as_bytes());
             frame::write_packet(&mut out, 0, &payload);
         }
         self.stream.send(&out).await?;
@@ -68,7 +103,7 @@ impl Backend {
         Ok(answers)
     }
 
-    /// Reads the reply to a COM_QUERY that was sent already.
+    /// Reads the reply to a question that was sent already.
     pub async fn answer(&mut self) -> Result<Answer, BackendError> {
         let mut tracker = ReplyTracker::new(Expect::Results, self.deprecate_eof);
         let mut seen = 0;

@@ -8,13 +8,16 @@ use crate::accounts::{BackendHost, Stage1, native};
 use crate::dolt::Ready;
 use crate::net::{Inbox, Stream};
 use crate::wire::frame::{HEADER_BYTES, Header, write_packet};
-use crate::wire::handshake::{Greeting, NATIVE_PASSWORD, NONCE_BYTES, Response, read_auth_switch};
+use crate::wire::handshake::{
+    Greeting, NATIVE_PASSWORD, NONCE_BYTES, RESPONSE_BYTES_MAX, Response, read_auth_switch,
+};
 use crate::wire::response::{self, ErrInfo};
 use crate::wire::{BadFrame, capability};
 
 /// A Dolt that accepts but does not greet is wedged; the supervisor's probes will find out too.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-const LOGIN_PACKET_BYTES_MAX: usize = 64 * 1024;
+/// Dolt's refusal repeats the name that it refuses, which may be as long as the client's whole response.
+const LOGIN_PACKET_BYTES_MAX: usize = RESPONSE_BYTES_MAX + 64 * 1024;
 const MAX_PACKET_BYTES: u32 = 1 << 30;
 
 /// As whom, and how, to log in.

@@ -8,7 +8,7 @@
 mod backend;
 mod connect;
 
-pub use backend::{Answer, Backend, BackendError};
+pub use backend::{Answer, Backend, BackendError, Question};
 pub use connect::{BackendLogin, ConnectError};
 
 use std::ops::{Deref, DerefMut};

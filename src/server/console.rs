@@ -97,7 +97,11 @@ impl LiveConsole {
 impl Backend for LiveConsole {
     async fn status(&self) -> StatusReport {
         let data_dir = self.config.data_dir.clone();
-        let disk = tokio::task::spawn_blocking(move || crate::observe::disk::usage(&data_dir)).await;
+        let is_ours = matches!(self.config.dolt.source, DoltSource::Private { .. });
+        let disk = tokio::task::spawn_blocking(move || match is_ours {
+            true => crate::observe::disk::usage(&data_dir).map_err(|error| error.to_string()),
+            false => Err("not known: this Dolt is not run by Branchline".to_owned()),
+        });
         let facts = self.context.dolt.facts();
         let clients = &self.context.clients;
         StatusReport {
@@ -118,11 +122,7 @@ impl Backend for LiveConsole {
                 refused: clients.refused.load(Ordering::Relaxed),
                 max: self.config.limits.clients_max,
             },
-            disk: match disk {
-                Ok(Ok(report)) => Ok(report),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(error.to_string()),
-            },
+            disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
             alerts: facts.alerts,
         }
     }

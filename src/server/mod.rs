@@ -7,7 +7,7 @@ mod dump;
 mod listen;
 mod signals;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -113,8 +113,10 @@ async fn serve_with(
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
+    let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
+    // In one piece, and whoever started us may have stopped listening.
+    let _ = io::stdout().write_all(ready.as_bytes()).and_then(|()| io::stdout().flush());
     for listener in listeners {
-        println!("ready {listener}");
         info!(address = %listener, "serving");
         tokio::spawn(listener.accept(Arc::clone(&context), accepting.clone(), sessions.clone()));
     }

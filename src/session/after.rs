@@ -16,14 +16,13 @@ impl Session {
     /// that the client was told has failed, so that a BEGIN or COMMIT must not find it; but what the
     /// statement before has left can be asked for only as long as it is there.
     pub fn clears_residue(&self, plan: &Plan, command: Command) -> bool {
-        if !self.state.residue || !self.state.autocommit {
+        if !self.state.residue || !self.state.autocommit || self.state.in_transaction() {
             return false;
         }
         match (command, &plan.runs) {
             (Command::Query | Command::StmtExecute, Some(runs)) => !matches!(
                 runs.statements.first(),
-                Some(Kind::Begin | Kind::Commit | Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. })
-                    | None
+                Some(Kind::Rollback | Kind::Diagnostics | Kind::Kill { .. }) | None
             ),
             // A cursor is open on it.
             (Command::StmtFetch, _) => false,
@@ -52,6 +51,7 @@ impl Session {
                     self.state.saw_status(info);
                 }
                 if let Some(runs) = &plan.runs {
+                    self.saw_uncalled_transaction(runs, before.1);
                     self.after_statements(runs, tracker, begin);
                     if must_ask_where(runs, tracker) {
                         self.ask_where_or_lose().await;
@@ -66,20 +66,39 @@ impl Session {
                     client.cancel.cancel();
                 }
             }
+            // Dolt takes an empty name and stays where it is.
+            Command::InitDb if plan.database.as_deref() == Some("") => {}
             Command::InitDb if ok.is_some() => {
                 self.state.database = plan.database;
                 self.show();
             }
             Command::StmtPrepare => {
                 self.after_prepare(plan, tracker, text);
-                self.state.residue |= tracker.had_err() && self.state.autocommit;
+                if tracker.had_err() {
+                    self.state.may_leave_residue();
+                }
             }
             Command::SetOption if ok.is_some() => self.state.multi_statements = self.option_sent.take(),
             Command::ResetConnection => return self.after_reset(tracker).await,
-            Command::FieldList => self.state.residue |= self.state.autocommit,
+            Command::FieldList => self.state.may_leave_residue(),
             _ => {}
         }
         Ok(())
+    }
+
+    /// After SHOW WARNINGS Dolt's status flags may say that a transaction is open. Nobody began it: it is what
+    /// Dolt left, and an update on its old snapshot would be lost.
+    fn saw_uncalled_transaction(&mut self, runs: &Summary, was_in_transaction: bool) {
+        let cannot_begin = |kind: &Kind| matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Use { .. });
+        if self.state.autocommit
+            && self.state.in_transaction()
+            && !was_in_transaction
+            && runs.whole
+            && runs.statements.iter().all(cannot_begin)
+        {
+            self.state.ended_transaction();
+            self.state.residue = true;
+        }
     }
 
     fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker, begin: Option<Vec<u8>>) {
@@ -110,9 +129,9 @@ impl Session {
         {
             self.state.ended_transaction();
         }
-        let shows_warnings = runs.statements.iter().any(|kind| *kind == Kind::Diagnostics);
-        if self.state.autocommit && !self.state.in_transaction() && (failed || shows_warnings) {
-            self.state.residue = true;
+        let shows_warnings = runs.statements.contains(&Kind::Diagnostics);
+        if failed || shows_warnings {
+            self.state.may_leave_residue();
         } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
             && !failed
         {
@@ -143,7 +162,7 @@ impl Session {
             // Dolt drops checkouts: the route is applied again.
             let assigned = self.context.assigned.all();
             if self.routed
-                && self.heads.all().next().is_some()
+                && !self.heads.is_empty()
                 && let Ok(listing) = self.context.branches.listing().await
             {
                 self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);

@@ -11,13 +11,19 @@ use super::route::Requested;
 use super::routed::Session;
 use crate::branch::{sql_identifier, sql_literal};
 use crate::dolt::State;
-use crate::pool::{Answer, BackendError, BackendLogin, ConnectError, Lease, LeaseError};
+use crate::pool::{Answer, BackendError, BackendLogin, ConnectError, Lease, LeaseError, Question};
 use crate::wire::command::Command;
 use crate::wire::frame::write_packet;
 use crate::wire::response::ErrInfo;
 
 /// How long a session waits for a Dolt that is coming back. Below the 10 s after which `bd` gives up.
 pub const DOLT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the supervisor may take to see that Dolt is gone: it waits for the process, so it is quick.
+const NOTICE_WAIT: Duration = Duration::from_millis(500);
+
+/// What the session variable of a database's branch ends with.
+const HEAD_REF: &str = "_head_ref";
 
 /// Why a command is not run.
 #[derive(Debug)]
@@ -55,8 +61,17 @@ impl Session {
     }
 
     async fn lease(&self, login: &BackendLogin) -> Result<Lease, Trouble> {
-        wait_for_dolt(&self.context.dolt).await;
-        match self.context.pool.lease(login).await {
+        let context = &self.context;
+        wait_for_dolt(&context.dolt).await;
+        let mut lease = context.pool.lease(login).await;
+        if let Err(LeaseError::Connect(ConnectError::Io(error))) = &lease {
+            // Most likely Dolt has just died, and the supervisor has not seen it yet.
+            debug!(%error, "no backend: trying once more");
+            wait_for_change(&context.dolt).await;
+            wait_for_dolt(&context.dolt).await;
+            lease = context.pool.lease(login).await;
+        }
+        match lease {
             Ok(lease) => Ok(lease),
             Err(LeaseError::Connect(ConnectError::Refused(err))) => Err(Trouble::Tell(err)),
             Err(error) => {
@@ -68,11 +83,10 @@ impl Session {
 
     /// Sets everything tracked on a new backend, and checks that it is who and where it should be.
     async fn dress(&mut self, lease: &mut Lease) -> Result<(), Trouble> {
-        let mut questions: Vec<String> = self.state.settings().map(str::to_owned).collect();
-        questions.extend(set_heads_sql(&self.heads.to_set()));
-        questions.push("SELECT CURRENT_USER(), @@autocommit, ACTIVE_BRANCH()".to_owned());
-        let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
-        let answers = lease.ask(&texts).await.map_err(failed)?;
+        let mut questions: Vec<Question> = self.state.settings().map(Question::query).collect();
+        questions.extend(self.head_questions());
+        questions.push(Question::query("SELECT CURRENT_USER(), @@autocommit, ACTIVE_BRANCH(), DATABASE()"));
+        let answers = lease.ask(&questions).await.map_err(failed)?;
         for (question, answer) in questions.iter().zip(&answers) {
             if let Answer::Err(err) = answer {
                 return Err(Trouble::Tell(ErrInfo::new(
@@ -82,7 +96,8 @@ impl Session {
                 )));
             }
         }
-        let Some([Some(current_user), Some(autocommit), branch]) = answers.last().and_then(Answer::row)
+        let Some([Some(current_user), Some(autocommit), branch, database]) =
+            answers.last().and_then(Answer::row)
         else {
             let text = "Dolt did not say who and where the session is";
             return Err(Trouble::Tell(ErrInfo::new(1105, "HY000", text)));
@@ -90,12 +105,27 @@ impl Session {
         self.verified.check_current_user(current_user).map_err(|denied| {
             Trouble::AccountDiffers(ErrInfo::new(denied.code(), denied.sql_state(), denied.to_string()))
         })?;
+        self.check_database(database.as_deref())?;
         self.check_branch(branch.as_deref())?;
         self.state.autocommit = autocommit == "1";
         if let Some(on) = self.state.multi_statements {
             lease.set_option(u16::from(!on)).await.map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Promise 3 begins with the database.
+    fn check_database(&self, current: Option<&str>) -> Result<(), Trouble> {
+        let name = |name: Option<&str>| name.map(|name| Requested::parse(name).database.to_lowercase());
+        if name(current) == name(self.state.database.as_deref()) {
+            return Ok(());
+        }
+        let text = format!(
+            "Branchline could not put this session into {}: Dolt says it is in {}",
+            self.state.database.as_deref().unwrap_or("no database"),
+            current.unwrap_or("no database"),
+        );
+        Err(Trouble::TellAndEnd(ErrInfo::new(1049, "HY000", text)))
     }
 
     /// Promise 3: a connection is never on the wrong branch.
@@ -123,10 +153,9 @@ impl Session {
 
     /// Sets all decided heads on the backend in use.
     pub async fn set_heads(&mut self) -> Result<(), Trouble> {
-        let sql = set_heads_sql(&self.heads.to_set());
-        let texts: Vec<&str> = sql.iter().map(String::as_str).collect();
+        let questions = self.head_questions();
         let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        let answers = backend.ask(&texts).await.map_err(failed);
+        let answers = backend.ask(&questions).await.map_err(failed);
         match answers.map(|answers| {
             answers.into_iter().find_map(|answer| match answer {
                 Answer::Err(err) => Some(err),
@@ -145,10 +174,29 @@ impl Session {
         }
     }
 
+    /// What sets all decided heads.
+    ///
+    /// `SET` of a database's head reference takes nothing but a branch. CALL DOLT_CHECKOUT would take the
+    /// name of a table too, and throw away its uncommitted rows. But Dolt goes into that database with it,
+    /// so that the session has to be put back into its own, or into none.
+    fn head_questions(&self) -> Vec<Question> {
+        let heads = self.heads.to_set();
+        if heads.is_empty() && !self.state.settings().any(|sql| sql.contains(HEAD_REF)) {
+            return Vec::new();
+        }
+        let set = |(database, branch): &(String, String)| {
+            let name = sql_identifier(&format!("{database}{HEAD_REF}"));
+            Question::Query(format!("SET {name} = {}", sql_literal(branch)))
+        };
+        let mut questions: Vec<Question> = heads.iter().map(set).collect();
+        questions.push(Question::InitDb(self.state.database.clone().unwrap_or_default()));
+        questions
+    }
+
     /// Asks where the session is, after a statement that may have moved it.
     pub async fn ask_where(&mut self) -> Result<(), BackendError> {
         let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        let answers = backend.ask(&["SELECT DATABASE(), ACTIVE_BRANCH()"]).await?;
+        let answers = backend.ask(&[Question::query("SELECT DATABASE(), ACTIVE_BRANCH()")]).await?;
         if let Some([database, branch]) = answers.first().and_then(Answer::row) {
             self.state.database.clone_from(database);
             let asked = database.as_deref().map(Requested::parse);
@@ -179,15 +227,11 @@ pub async fn wait_for_dolt(dolt: &crate::dolt::Dolt) {
     let _ = tokio::time::timeout(DOLT_WAIT, ready).await;
 }
 
-/// `SET` of a database's head reference takes nothing but a branch. CALL DOLT_CHECKOUT would take the
-/// name of a table too, and throw away its uncommitted rows.
-fn set_heads_sql(heads: &[(String, String)]) -> Vec<String> {
-    heads
-        .iter()
-        .map(|(database, branch)| {
-            format!("SET {} = {}", sql_identifier(&format!("{database}_head_ref")), sql_literal(branch))
-        })
-        .collect()
+/// Waits until the supervisor has noticed what a failed connection shows; a probe was asked for by then.
+async fn wait_for_change(dolt: &crate::dolt::Dolt) {
+    let mut watch = dolt.watch();
+    watch.mark_unchanged();
+    let _ = tokio::time::timeout(NOTICE_WAIT, watch.changed()).await;
 }
 
 fn failed(error: BackendError) -> Trouble {

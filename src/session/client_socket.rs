@@ -85,14 +85,16 @@ impl ClientSocket {
         Ok(())
     }
 
-    /// Takes a command out of the stream without using it.
-    pub async fn skip(&mut self, incoming: &Incoming) -> Result<(), Ending> {
+    /// Takes a command out of the stream without using it; returns what its reply begins with.
+    pub async fn skip(&mut self, incoming: &Incoming) -> Result<u8, Ending> {
         self.inbox.consume(incoming.span());
-        self.skip_tail(incoming.tail()).await
+        let mut tail = incoming.tail();
+        self.skip_tail(&mut tail).await?;
+        Ok(tail.next_seq())
     }
 
-    /// Takes the rest of a packet out of the stream without using it.
-    pub async fn skip_tail(&mut self, mut tail: PacketTail) -> Result<(), Ending> {
+    /// Takes the rest of a packet out of the stream without using it; returns the next sequence number.
+    pub async fn skip_tail(&mut self, tail: &mut PacketTail) -> Result<u8, Ending> {
         while !tail.is_done() {
             if self.inbox.is_empty() {
                 self.fill().await?;
@@ -100,7 +102,7 @@ impl ClientSocket {
             let taken = tail.feed(self.inbox.bytes())?;
             self.inbox.consume(taken);
         }
-        Ok(())
+        Ok(tail.next_seq())
     }
 
     /// Sends one packet.

@@ -10,7 +10,7 @@ use super::kill::Kill;
 use super::loss::During;
 use super::prepared::{self, BackendStatement, Execute, Prepared};
 use super::routed::Session;
-use crate::statement::classify::{Kind, Summary, mentions_database, summarize};
+use crate::statement::classify::{Kind, Summary, mentions_database, mentions_qualifier, summarize};
 use crate::statement::relay::{Stopped, relay_reply, send_command};
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX, write_packet};
@@ -52,11 +52,11 @@ impl Session {
 
     /// Answers a command with an ERR of ours instead of running it.
     async fn tell(&mut self, incoming: &Incoming, trouble: Trouble) -> Result<(), Ending> {
-        self.client.skip(incoming).await?;
+        let seq = self.client.skip(incoming).await?;
         match trouble {
-            Trouble::Tell(err) => Ok(self.client.send_err(1, &err).await?),
+            Trouble::Tell(err) => Ok(self.client.send_err(seq, &err).await?),
             Trouble::TellAndEnd(err) | Trouble::AccountDiffers(err) => {
-                self.client.send_err(1, &err).await?;
+                self.client.send_err(seq, &err).await?;
                 Err(Ending::DoltLost(err.message))
             }
         }
@@ -103,7 +103,7 @@ impl Session {
                 plan.may_go_on_after_error =
                     self.multi_statements() && may_hold_several(text, incoming.is_whole());
                 if let [Kind::Kill { query_only, id, id_span }] = summary.statements.as_slice() {
-                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone())?);
+                    plan.kill = Some(self.translate_kill(text, *id, *query_only, id_span.clone()));
                 }
                 plan.runs = Some(Arc::new(summary));
             }
@@ -122,8 +122,7 @@ impl Session {
                 let id = prepared::statement_id(head);
                 let known = id.and_then(|id| self.prepared.get(id));
                 let (Some(id), Some(known)) = (id, known) else {
-                    let text = format!("Unknown prepared statement handler ({}) given", id.unwrap_or(0));
-                    return Err(Trouble::Tell(ErrInfo::new(1243, "HY000", text)));
+                    return Err(Trouble::Tell(no_such_statement(incoming.command, id.is_some())));
                 };
                 plan.statement = Some(id);
                 if incoming.command == Command::StmtExecute {
@@ -131,8 +130,15 @@ impl Session {
                 }
             }
             Command::SetOption => {
-                let option = head.get(1..3).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-                self.option_sent = option.map(|option| option == 0);
+                // Dolt follows the ERR for any other option with an EOF that no client expects.
+                self.option_sent = match head {
+                    [_, 0, 0, ..] => Some(true),
+                    [_, 1, 0, ..] => Some(false),
+                    _ => {
+                        let text = "error handling ComSetOption packet";
+                        return Err(Trouble::Tell(ErrInfo::new(1047, "08S01", text)));
+                    }
+                };
             }
             Command::InitDb => plan.database = Some(String::from_utf8_lossy(&head[1..]).into_owned()),
             _ => {}
@@ -154,15 +160,26 @@ impl Session {
             let asked = super::route::Requested::parse(named);
             return asked.branch.is_none() && !self.heads.knows(&asked.database);
         }
-        if self.routed {
-            return false;
-        }
         match (incoming.command, summary) {
             (Command::Query | Command::StmtPrepare, Some(summary)) => {
-                may_touch_another_database(&self.client.head(incoming)[1..], summary)
+                let text = &self.client.head(incoming)[1..];
+                if self.routed {
+                    self.mentions_new_database(text)
+                } else {
+                    may_touch_another_database(text, summary)
+                }
             }
             _ => false,
         }
+    }
+
+    /// Whether a routed session names a database that was made after its branches were decided.
+    fn mentions_new_database(&self, text: &[u8]) -> bool {
+        !self.heads.is_empty()
+            && text.contains(&b'.')
+            && mentions_qualifier(text, |name| {
+                !self.heads.knows(name) && self.context.branches.may_have(name)
+            })
     }
 
     /// Refuses what names a database that the session's route does not exist in.
@@ -217,6 +234,11 @@ impl Session {
             });
             if stays_inside && runs.whole {
                 return During::Transaction(command);
+            }
+            // COMMIT, and whatever commits by itself: what the transaction wrote may be there. A ROLLBACK leaves
+            // nothing, heard or not.
+            if runs.statements.as_slice() != [Kind::Rollback] {
+                return During::Write(command);
             }
         }
         if runs.may_write { During::Write(command) } else { During::Read(command) }
@@ -304,7 +326,7 @@ impl Session {
                 self.client.skip(&incoming).await?;
                 sent.map_err(|error| Stopped::Dolt(error.into()))
             }
-            None => send_command(&mut self.client, backend, &incoming, &prefix).await,
+            None => send_command(&mut self.client, backend, &incoming, &prefix, Some(&mut tracker)).await,
         };
         let relayed = match sent {
             Ok(()) => {
@@ -339,6 +361,11 @@ impl Session {
         match relayed {
             Ok(()) => {
                 self.in_flight = false;
+                let unasked = self.backend.as_ref().is_some_and(|backend| !backend.inbox.is_empty());
+                if unasked {
+                    // What stands there would be taken for the next command's answer.
+                    self.lost = self.forget_backend("Dolt sent more than one answer").map(Trouble::Tell);
+                }
                 if clears_residue {
                     self.state.residue = false;
                 }
@@ -382,17 +409,17 @@ impl Session {
             self.client.head(incoming).get(5..7).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
         let known = id.and_then(|id| self.prepared.get_mut(id));
         let (Some(known), Some(backend)) = (known, self.backend.as_mut()) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(drop);
         };
         known.long_data = true;
         let here = known.backend.filter(|statement| statement.connection == backend.identity());
         // Dolt closes the connection on a parameter that the statement does not have.
         let (Some(statement), true) = (here, param.is_some_and(|param| param < known.params)) else {
-            return self.client.skip(incoming).await;
+            return self.client.skip(incoming).await.map(drop);
         };
         self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
             .copy_from_slice(&statement.id.to_le_bytes());
-        match send_command(&mut self.client, backend, incoming, &[]).await {
+        match send_command(&mut self.client, backend, incoming, &[], None).await {
             Ok(()) => Ok(()),
             Err(Stopped::Client(ending)) => Err(ending),
             Err(Stopped::Dolt(error)) => {
@@ -400,6 +427,17 @@ impl Session {
                 Ok(())
             }
         }
+    }
+}
+
+/// What Dolt says of a statement that it does not know. Not left to it, as our ids are not its ids; and it
+/// crashes on a reset.
+fn no_such_statement(command: Command, has_id: bool) -> ErrInfo {
+    match command {
+        Command::StmtFetch => ErrInfo::new(1047, "08S01", "error handling ComStmtFetch packet"),
+        Command::StmtReset => ErrInfo::new(2014, "08S01", "commands were executed in an improper order"),
+        _ if has_id => ErrInfo::new(2014, "HY000", "statement ID is not found from record"),
+        _ => ErrInfo::new(2027, "HY000", "reading statement ID failed"),
     }
 }
 

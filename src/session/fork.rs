@@ -4,7 +4,7 @@ use super::backend::Trouble;
 use super::heads::Place;
 use super::route::Requested;
 use super::routed::Session;
-use crate::pool::Answer;
+use crate::pool::{Answer, Question};
 use crate::wire::response::ErrInfo;
 
 impl Session {
@@ -65,7 +65,7 @@ impl Session {
 
     async fn ask_plain(&mut self, sql: &str) -> Result<(), Trouble> {
         let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        match backend.ask(&[sql]).await.map(|mut answers| answers.pop()) {
+        match backend.ask(&[Question::query(sql)]).await.map(|mut answers| answers.pop()) {
             Ok(Some(Answer::Ok(info))) => {
                 self.state.saw_status(&info);
                 Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::backend::wait_for_dolt;
 use super::client_socket::ClientSocket;
 use super::context::Context;
 use super::ending::Ending;
@@ -63,13 +64,15 @@ impl Accepted {
     }
 }
 
-/// Greets; or says at once why not, so that a client need not wait to learn that Dolt is down.
+/// Greets; or says why not: at once, unless Dolt went away only just now.
 pub async fn greet(mut accepted: Accepted, context: &Context) -> Result<Greeted, Ending> {
     let limit = context.config.limits.clients_max;
     if context.clients.count() > limit {
         let text = format!("Too many connections: Branchline serves at most {limit} (limits.clients_max)");
         return Err(refuse(&mut accepted.client, 0, ErrInfo::new(1040, "08004", text)).await);
     }
+    // `bd` never repeats a login that was refused: a restart of Dolt should be a pause for it.
+    wait_for_dolt(&context.dolt).await;
     let ready = match context.pool.ready() {
         Ok(ready) => ready,
         Err(down) => {

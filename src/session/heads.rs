@@ -52,6 +52,11 @@ impl Heads {
         self.by_database.contains_key(&database.to_lowercase())
     }
 
+    /// Nothing was decided: nothing routes this session.
+    pub fn is_empty(&self) -> bool {
+        self.by_database.is_empty()
+    }
+
     /// All entries.
     pub fn all(&self) -> impl Iterator<Item = &Head> {
         self.by_database.values()

@@ -4,10 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::backend::Trouble;
 use super::routed::Session;
 use crate::clients::{CLIENT_ID_MIN, Client};
-use crate::wire::response::ErrInfo;
 
 /// What a KILL becomes.
 #[derive(Debug)]
@@ -20,25 +18,21 @@ pub struct Kill {
 
 impl Session {
     /// Translates the id at `span` of `text`.
-    pub fn translate_kill(
-        &self,
-        text: &[u8],
-        id: u64,
-        query_only: bool,
-        span: Range<usize>,
-    ) -> Result<Kill, Trouble> {
+    pub fn translate_kill(&self, text: &[u8], id: u64, query_only: bool, span: Range<usize>) -> Kill {
         let clients = &self.context.clients;
         let number = u32::try_from(id).unwrap_or(u32::MAX);
         if number < CLIENT_ID_MIN {
             let ends = if query_only { None } else { clients.by_backend(number) };
-            return Ok(Kill { text: None, ends });
+            return Kill { text: None, ends };
         }
-        let unknown = || Trouble::Tell(ErrInfo::new(1094, "HY000", format!("Unknown thread id: {id}")));
-        let target = clients.get(number).ok_or_else(unknown)?;
-        let backend = target.view().backend_id.ok_or_else(unknown)?;
-        let mut translated = text[..span.start].to_vec();
-        translated.extend_from_slice(backend.to_string().as_bytes());
-        translated.extend_from_slice(&text[span.end..]);
-        Ok(Kill { text: Some(translated), ends: (!query_only).then_some(target) })
+        // Dolt does not mind an id that it does not know, and its own never come near ours.
+        let Some(target) = clients.get(number) else { return Kill { text: None, ends: None } };
+        let text = target.view().backend_id.map(|backend| {
+            let mut translated = text[..span.start].to_vec();
+            translated.extend_from_slice(backend.to_string().as_bytes());
+            translated.extend_from_slice(&text[span.end..]);
+            translated
+        });
+        Kill { text, ends: (!query_only).then_some(target) }
     }
 }

@@ -26,6 +26,8 @@ impl Session {
     /// The backend is gone and nothing was with it. What the client must be told, if anything was lost.
     pub fn forget_backend(&mut self, reason: &str) -> Option<ErrInfo> {
         self.backend = None;
+        // Dolt gives its ids anew after a restart: KILL must not find somebody else by this one.
+        self.entry().update(|view| view.backend_id = None);
         self.in_flight = false;
         self.context.dolt.report_lost();
         let in_transaction = self.state.in_transaction();

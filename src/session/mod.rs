@@ -66,6 +66,8 @@ async fn connect_and_serve(accepted: Accepted, context: &Arc<Context>) -> Ending
     let session = tokio::select! {
         biased;
         () = cancel.cancelled() => return Ending::Killed,
+        // Nobody is served yet: a client that says nothing must not hold up the end.
+        () = context.drain.cancelled() => return Ending::Drained,
         connected = tokio::time::timeout(timeout, connecting) => match connected {
             Ok(Ok(session)) => session,
             Ok(Err(ending)) => return ending,

@@ -125,7 +125,7 @@ impl Session {
             self.routed = true;
             return Ok(());
         }
-        if self.routed && self.heads.all().next().is_none() {
+        if self.routed && self.heads.is_empty() {
             return Ok(());
         }
         let context = Arc::clone(&self.context);

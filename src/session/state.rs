@@ -52,6 +52,11 @@ impl SessionState {
         self.in_trans || (!self.autocommit && self.transaction_statements > 0)
     }
 
+    /// An ERR or SHOW WARNINGS came back: outside a transaction of the client's, Dolt leaves one open.
+    pub fn may_leave_residue(&mut self) {
+        self.residue |= self.autocommit && !self.in_transaction();
+    }
+
     /// Whether `SET`s must be run again, and which.
     pub fn settings(&self) -> impl Iterator<Item = &str> {
         self.settings.iter().map(|(_, sql)| sql.as_str())
@@ -92,6 +97,7 @@ impl SessionState {
                     }
                 }
             }
+            // SET TRANSACTION is not kept: Dolt gives it no effect (facts-dolt.md).
             Kind::Commit | Kind::Rollback => self.ended_transaction(),
             Kind::UnlockTables => self.pins.remove(Pins::LOCK_TABLES),
             Kind::ReleaseLocks => self.pins.remove(Pins::NAMED_LOCK),
@@ -141,6 +147,17 @@ mod tests {
         assert!(state.pins.is_empty());
         state.did(&set("sql_mode", None, Scope::Session));
         assert!(state.pins.contains(Pins::UNKNOWN_SET));
+    }
+
+    #[test]
+    fn an_error_inside_a_transaction_leaves_no_residue() {
+        let mut state = SessionState::new(None, true);
+        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT | STATUS_IN_TRANS, ..OkInfo::default() });
+        state.may_leave_residue();
+        assert!(!state.residue);
+        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT, ..OkInfo::default() });
+        state.may_leave_residue();
+        assert!(state.residue);
     }
 
     #[test]

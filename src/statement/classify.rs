@@ -37,6 +37,7 @@ fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, b
             reader.pass_semicolon(true);
             continue;
         }
+        reader.unsure |= reader.after_empty;
         if summary.statements.len() == STATEMENTS_MAX {
             summary.whole = false;
             break;
@@ -406,13 +407,28 @@ fn procedure_writes(procedure: &str, literal_args: Option<&[String]>) -> bool {
 /// Whether an identifier equal to `database` or `database/branch` (case-insensitive, bare or in backticks)
 /// is followed by a dot.
 pub fn mentions_database(text: &[u8], database: &str) -> bool {
+    any_qualifier(text, |name| names_database(name, database.as_bytes()))
+}
+
+/// Whether `is` holds for any identifier that is followed by a dot: a database, a table or an alias. Without
+/// its quotes, and without the revision of `database/branch`.
+pub fn mentions_qualifier(text: &[u8], mut is: impl FnMut(&str) -> bool) -> bool {
+    any_qualifier(text, |name| {
+        let value = match name {
+            [b'`' | b'"' | b'\'', ..] => name_value(name),
+            bare => bare.into(),
+        };
+        let database = value.split(|byte| matches!(byte, b'/' | b'@')).next().unwrap_or_default();
+        std::str::from_utf8(database).is_ok_and(&mut is)
+    })
+}
+
+fn any_qualifier(text: &[u8], mut is: impl FnMut(&[u8]) -> bool) -> bool {
     let mut lexer = Lexer::new(text, DoubleQuotes::Text);
     let mut name = None;
     while let Some(token) = lexer.next_token() {
         match token.kind {
-            TokenKind::Dot if name.is_some_and(|name| names_database(name, database.as_bytes())) => {
-                return true;
-            }
+            TokenKind::Dot if name.is_some_and(&mut is) => return true,
             // A string is a name under ANSI_QUOTES; before a dot it is nothing else.
             TokenKind::Word | TokenKind::QuotedName | TokenKind::Text => name = Some(lexer.bytes(token)),
             _ => name = None,

@@ -332,7 +332,7 @@ fn set_assignments() {
 
 #[test]
 fn several_statements() {
-    let summary = of("SELECT 1;; USE a ; -- x;\n SET x = 1; ");
+    let summary = of("SELECT 1; USE a ; -- x;\n SET x = 1;; ; ");
     assert!(summary.whole && !summary.may_write);
     assert_eq!(summary.statements.len(), 3);
     assert!(of("SELECT 1; DELETE FROM t").may_write);
@@ -388,6 +388,8 @@ fn what_dolt_reads_otherwise_is_not_whole() {
         ";#DELETE FROM t\n",
         "/* x */;#DELETE FROM t\n",
         "SELECT 1;;#DELETE FROM t",
+        "SELECT 1; ; SELECT 2",
+        "/* x */; SELECT 2",
         // The rest of the comment is executed as plain text.
         "/*! SELECT 1; DELETE FROM t -- */",
         "SELECT 'a",
@@ -510,4 +512,19 @@ proptest! {
         odd.push_str(comments.next().unwrap());
         prop_assert_eq!(of(&odd), of(text));
     }
+}
+
+#[test]
+fn qualifiers_are_named_without_quotes_and_revisions() {
+    let all = |text: &str| {
+        let mut names = Vec::new();
+        assert!(!mentions_qualifier(text.as_bytes(), |name| {
+            names.push(name.to_owned());
+            false
+        }));
+        names
+    };
+    assert_eq!(all("SELECT i.id FROM late.t i JOIN `a b`.u, `c/branch`.v"), ["i", "late", "a b", "c"]);
+    assert_eq!(all("SELECT 1.5, 'x.y', now()"), Vec::<String>::new());
+    assert!(mentions_qualifier(b"select * from x.y", |name| name == "x"));
 }

@@ -19,6 +19,8 @@ pub(super) struct Reader<'a> {
     pub writes: bool,
     /// Dolt refuses the text here and executes nothing after it.
     pub failed: bool,
+    /// The statement before was empty.
+    pub after_empty: bool,
     /// Dolt may cut the statements elsewhere.
     pub unsure: bool,
 }
@@ -33,6 +35,7 @@ impl<'a> Reader<'a> {
             diagnostics: false,
             writes: false,
             failed: false,
+            after_empty: false,
             unsure: false,
         };
         reader.advance();
@@ -151,7 +154,9 @@ impl<'a> Reader<'a> {
         let Some(token) = self.token else { return };
         // Dolt goes on inside the comment, and reads its rest as plain text.
         self.unsure |= self.lexer.in_comment();
-        // Dolt passes one byte too many after an empty statement: in `;#DELETE …` it sees no comment.
+        // Dolt passes one byte too many after an empty statement (in `;#DELETE …` it sees no comment), and
+        // may answer it with an error. At the end of a text it is harmless.
+        self.after_empty = empty;
         let next = self.lexer.byte_at(token.end);
         self.unsure |= empty && next.is_some_and(|byte| !matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n'));
         self.pins = Pins::NONE;

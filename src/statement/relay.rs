@@ -11,6 +11,7 @@ use crate::net::Stream;
 use crate::pool::{Backend, BackendError};
 use crate::session::{ClientSocket, Ending, Incoming};
 use crate::wire::BadFrame;
+use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, Header, PacketTail};
 use crate::wire::reply::{Progress, ReplyTracker};
 use crate::wire::response;
@@ -35,12 +36,14 @@ impl From<BackendError> for Stopped {
 
 /// Sends `prefix`, then the command, which is at the front of the client's inbox.
 ///
-/// On `Stopped::Dolt` the command has been taken out of the client's stream all the same.
+/// On `Stopped::Dolt` the command has been taken out of the client's stream all the same. `tracker` is told where
+/// the reply's numbers begin; a command without a reply has none.
 pub async fn send_command(
     client: &mut ClientSocket,
     backend: &mut Backend,
     incoming: &Incoming,
     prefix: &[u8],
+    tracker: Option<&mut ReplyTracker>,
 ) -> Result<(), Stopped> {
     let span = incoming.span();
     let sent = if prefix.is_empty() {
@@ -52,14 +55,20 @@ pub async fn send_command(
     };
     client.inbox.consume(span);
     let mut tail = incoming.tail();
-    if let Err(error) = sent {
-        client.skip_tail(tail).await.map_err(Stopped::Client)?;
-        return Err(Stopped::Dolt(error.into()));
+    let sent = match sent {
+        Ok(()) => send_tail(client, &mut backend.stream, &mut tail).await,
+        Err(error) => {
+            client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
+            Err(Stopped::Dolt(error.into()))
+        }
+    };
+    if let Some(tracker) = tracker {
+        tracker.begins_with(tail.next_seq());
     }
-    send_tail(client, &mut backend.stream, &mut tail).await
+    sent
 }
 
-/// Sends what is left of a packet.
+/// Sends what is left of a packet. Unless the client's side stops, `tail` is done in the end.
 async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut PacketTail) -> Result<(), Stopped> {
     while !tail.is_done() {
         if client.inbox.is_empty() {
@@ -69,7 +78,7 @@ async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut Packet
         let sent = to.send(&client.inbox.bytes()[..taken]).await;
         client.inbox.consume(taken);
         if let Err(error) = sent {
-            client.skip_tail(tail.clone()).await.map_err(Stopped::Client)?;
+            client.skip_tail(tail).await.map_err(Stopped::Client)?;
             return Err(Stopped::Dolt(error.into()));
         }
     }
@@ -108,8 +117,9 @@ pub async fn relay_reply(
             Progress::Done => return Ok(()),
             Progress::More => {}
             Progress::LocalInfile => {
-                relay_file(client, backend, tracker.next_seq()).await?;
-                tracker.infile_sent();
+                let (next_seq, sent) = relay_file(client, backend, tracker.next_seq()).await?;
+                tracker.infile_sent(next_seq);
+                sent?;
             }
         }
     }
@@ -132,11 +142,11 @@ async fn wait_for_dolt(client: &mut ClientSocket, backend: &mut Backend) -> Resu
     }
 }
 
-/// Returns when the client has closed its side with nothing left to be served. What it sends meanwhile
-/// is pipelined commands: read ahead once, so that a hang-up behind them is not seen, and left alone.
+/// Returns when the client has closed its side with nothing left to be served, or has said that it quits. What else
+/// it sends meanwhile is pipelined commands: read ahead once, so that a hang-up behind them is not seen, and left alone.
 async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
     if !client.inbox.is_empty() {
-        return std::future::pending().await;
+        return if quits(client) { Ok(()) } else { std::future::pending().await };
     }
     let closed = async {
         client.stream.ready(Interest::READABLE).await?;
@@ -144,12 +154,24 @@ async fn watch_client(client: &mut ClientSocket) -> Result<(), Stopped> {
     };
     match closed.await {
         Ok(true) | Err(_) => Ok(()),
+        Ok(false) if quits(client) => Ok(()),
         Ok(false) => std::future::pending().await,
     }
 }
 
-/// Sends the client's file: packets up to an empty one.
-async fn relay_file(client: &mut ClientSocket, backend: &mut Backend, mut seq: u8) -> Result<(), Stopped> {
+/// Whether the next command is COM_QUIT: nobody waits for the answer to the one before.
+fn quits(client: &ClientSocket) -> bool {
+    matches!(client.incoming(), Ok(Some(Incoming { command: Command::Quit, .. })))
+}
+
+/// Sends the client's file: packets up to an empty one. It is read to its end even if Dolt is lost, as the
+/// client will take no answer before. Returns the next sequence number.
+async fn relay_file(
+    client: &mut ClientSocket,
+    backend: &mut Backend,
+    mut seq: u8,
+) -> Result<(u8, Result<(), BackendError>), Stopped> {
+    let mut sent = Ok(());
     loop {
         let header = loop {
             if let Some(header) = Header::read(client.inbox.bytes()) {
@@ -161,10 +183,17 @@ async fn relay_file(client: &mut ClientSocket, backend: &mut Backend, mut seq: u
             return Err(Stopped::Client(BadFrame::SequenceGap { want: seq, got: header.seq }.into()));
         }
         let mut tail = PacketTail::expecting(seq);
-        send_tail(client, &mut backend.stream, &mut tail).await?;
+        if sent.is_err() {
+            client.skip_tail(&mut tail).await.map_err(Stopped::Client)?;
+        } else {
+            match send_tail(client, &mut backend.stream, &mut tail).await {
+                Err(Stopped::Dolt(error)) => sent = Err(error),
+                other => other?,
+            }
+        }
         seq = tail.next_seq();
         if header.len == 0 {
-            return Ok(());
+            return Ok((seq, sent));
         }
     }
 }

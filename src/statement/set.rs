@@ -174,7 +174,7 @@ fn value(reader: &mut Reader<'_>) -> Option<Option<Literal>> {
         return Some(literal);
     }
     let mut depth = 0usize;
-    while !reader.at_end() && !(depth == 0 && reader.at(TokenKind::Comma)) {
+    while !(reader.at_end() || depth == 0 && reader.at(TokenKind::Comma)) {
         match reader.kind() {
             Some(TokenKind::Open) => depth += 1,
             Some(TokenKind::Close) => depth = depth.saturating_sub(1),

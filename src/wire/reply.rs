@@ -98,7 +98,8 @@ pub struct ReplyTracker {
     phase: Phase,
     deprecate_eof: bool,
     reset: bool,
-    resumed: bool,
+    /// What its first packet must be numbered: on from the command's last frame; any number when resumed.
+    first_seq: Option<u8>,
     header: [u8; HEADER_BYTES],
     header_len: usize,
     /// Payload bytes of the current frame still to come.
@@ -131,7 +132,7 @@ impl ReplyTracker {
             },
             deprecate_eof,
             reset: expect == Expect::Reset,
-            resumed: false,
+            first_seq: Some(1),
             header: [0; HEADER_BYTES],
             header_len: 0,
             left: 0,
@@ -151,7 +152,13 @@ impl ReplyTracker {
 
     /// The next result of a reply of which earlier results came: its packets are numbered on from there.
     pub fn resumed(expect: Expect, deprecate_eof: bool) -> Self {
-        Self { resumed: true, ..Self::new(expect, deprecate_eof) }
+        Self { first_seq: None, ..Self::new(expect, deprecate_eof) }
+    }
+
+    /// The command took several frames: its reply is numbered on from the last one.
+    pub fn begins_with(&mut self, seq: u8) {
+        debug_assert!(!self.has_begun());
+        self.first_seq = Some(seq);
     }
 
     /// Whether the last byte fed ended a packet, so that an ERR of ours may follow.
@@ -166,7 +173,7 @@ impl ReplyTracker {
 
     /// Sequence number of the next packet from Dolt.
     pub fn next_seq(&self) -> u8 {
-        if self.has_begun() { self.seq.wrapping_add(1) } else { 1 }
+        if self.has_begun() { self.seq.wrapping_add(1) } else { self.first_seq.unwrap_or(1) }
     }
 
     /// How the last complete result ended.
@@ -194,9 +201,10 @@ impl ReplyTracker {
         self.prepared
     }
 
-    /// After the client's file was passed on: Dolt's answer to it is due.
-    pub fn infile_sent(&mut self) {
+    /// After the client's file, whose last packet had the number before `next_seq`: Dolt's answer is due.
+    pub fn infile_sent(&mut self, next_seq: u8) {
         debug_assert_eq!(self.phase, Phase::Infile);
+        self.seq = next_seq.wrapping_sub(1);
         self.phase = Phase::First;
     }
 
@@ -268,9 +276,12 @@ impl ReplyTracker {
     }
 
     fn start_frame(&mut self, header: Header) -> Result<(), BadFrame> {
-        // A reply begins with 1. Anything else is the rest of an earlier one.
-        if self.packets == 0 && header.seq != 1 && !self.resumed {
-            return Err(BadFrame::SequenceGap { want: 1, got: header.seq });
+        // A reply is numbered on from its command. Anything else is the rest of an earlier one.
+        if self.packets == 0
+            && let Some(want) = self.first_seq
+            && header.seq != want
+        {
+            return Err(BadFrame::SequenceGap { want, got: header.seq });
         }
         self.seq = header.seq;
         self.packets += 1;

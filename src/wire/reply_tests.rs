@@ -189,6 +189,22 @@ fn prepared_statements_have_two_blocks() {
 }
 
 #[test]
+fn a_reply_is_numbered_on_from_the_last_frame_of_its_command() {
+    for seq in [1, 2, 3, 255, 0] {
+        let mut tracker = ReplyTracker::new(Expect::Results, true);
+        tracker.begins_with(seq);
+        assert_eq!(tracker.next_seq(), seq);
+        let mut server = Server::new(true);
+        server.seq = seq;
+        server.ok(AUTOCOMMIT);
+        assert_eq!(tracker.feed(&server.out), Ok((server.out.len(), Progress::Done)));
+        let mut other = ReplyTracker::new(Expect::Results, true);
+        other.begins_with(seq.wrapping_add(1));
+        assert!(other.feed(&server.out).is_err(), "{seq}");
+    }
+}
+
+#[test]
 fn local_infile_hands_over_to_the_client_and_back() {
     for more in [0, STATUS_MORE_RESULTS] {
         let mut tracker = ReplyTracker::new(Expect::Results, true);
@@ -197,7 +213,8 @@ fn local_infile_hands_over_to_the_client_and_back() {
         let request = server.out.len();
         assert_eq!(tracker.feed(&server.out), Ok((request, Progress::LocalInfile)));
         assert_eq!(tracker.next_seq(), 2);
-        tracker.infile_sent();
+        tracker.infile_sent(5);
+        assert_eq!(tracker.next_seq(), 5);
         let mut answer = Server::new(true);
         answer.seq = 5;
         answer.ok(AUTOCOMMIT | more);

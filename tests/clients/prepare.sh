@@ -92,8 +92,11 @@ build_java() {
 
 python_slot=$(slot python python/requirements.txt)
 node_slot=$(slot node node/package.json node/package-lock.json)
-go_slot=$(slot go go/go.mod go/go.sum go/main.go)
-java_slot=$(slot java java/pom.xml java/src/main/java/Client.java)
+sources() { (cd "$here" && find "$1" -type f -name "$2" | LC_ALL=C sort); }
+mapfile -t go_sources < <(sources go '*.go')
+mapfile -t java_sources < <(sources java '*.java')
+go_slot=$(slot go go/go.mod go/go.sum "${go_sources[@]}")
+java_slot=$(slot java java/pom.xml "${java_sources[@]}")
 fill python "$python_slot" install_python
 fill node "$node_slot" install_node
 fill go "$go_slot" build_go

@@ -60,6 +60,21 @@ pub fn assert_whole(name: &str, way: &str, transcript: &str, floor: usize) {
     }
 }
 
+/// What must have succeeded is there, line for line: two equal failures are not a success. `#` begins a comment.
+pub fn assert_required(name: &str, way: &str, transcript: &str, required: &str) {
+    let seen: std::collections::HashSet<&str> = transcript.lines().collect();
+    let required: Vec<&str> =
+        required.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert!(!required.is_empty(), "{name}: nothing is required of it");
+    let missing: Vec<&str> = required.into_iter().filter(|line| !seen.contains(line)).collect();
+    assert!(
+        missing.is_empty(),
+        "{name}, {way}: not as required ({} has what it saw):\n{}",
+        kept(name, way).display(),
+        missing.join("\n")
+    );
+}
+
 /// Equal, or a panic with a diff and with what the server `said`.
 pub fn assert_equal(name: &str, direct: &str, through: &str, said: impl FnOnce() -> String) {
     if direct != through {
@@ -144,4 +159,10 @@ fn a_transcript_that_miscounts_is_not_whole() {
 #[should_panic(expected = "at least 5 expected")]
 fn a_transcript_below_the_floor_is_not_whole() {
     assert_whole("x", "direct", "connect.a: 1\nchecks: 1\n", 5);
+}
+
+#[test]
+#[should_panic(expected = "a: 2")]
+fn a_required_line_that_is_missing_is_told() {
+    assert_required("x", "direct", "a: 1\nb: 2\n", "# why\na: 2\nb: 2\n");
 }

@@ -25,7 +25,7 @@ async fn stdout(served: &Served, args: &[&str]) -> String {
     String::from_utf8(output.stdout)
         .unwrap()
         .replace(&state_dir, "STATE")
-        .replace(&std::process::id().to_string(), "PID")
+        .replace(&format!("pid {},", std::process::id()), "pid PID,")
 }
 
 #[tokio::test]
@@ -33,8 +33,8 @@ async fn status_for_people_and_programs() {
     let served = serve();
     insta::assert_snapshot!(stdout(&served, &["status"]).await);
     let json: serde_json::Value =
-        serde_json::from_str(&stdout(&served, &["status", "--json"]).await.replace("PID", "1")).unwrap();
-    assert_eq!(json["pid"], 1);
+        serde_json::from_str(&stdout(&served, &["status", "--json"]).await).unwrap();
+    assert_eq!(json["pid"], std::process::id());
     assert_eq!(json["uptime_s"], 3725);
     assert_eq!(json["listen"], serde_json::json!(["127.0.0.1:3307"]));
     assert_eq!(json["databases"], serde_json::json!(["beads", "hq"]));
@@ -80,6 +80,60 @@ async fn lists_and_changes() {
         assert!(
             output.status.code() == Some(1) && stderr.contains(want) && output.stdout.is_empty(),
             "{args:?}: {stderr}"
+        );
+    }
+}
+
+/// `sql` needs a MySQL server on TCP; the console itself is one when its socket is reached through a port.
+async fn bridge(served: &Served) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    *served.backend.listen.lock().unwrap() = listener.local_addr().unwrap();
+    let path = served.path.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut console = tokio::net::UnixStream::connect(&path).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut console).await });
+        }
+    });
+}
+
+#[tokio::test]
+async fn sql_runs_commands_and_scripts() {
+    let served = serve();
+    bridge(&served).await;
+    let sql = "SHOW RIGS; -- no;\nSELECT 42, 'x' ; SELECT database()";
+    let output = branchline(&served, &["sql", "gastown", "-e", sql]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("branchline: ERROR 1064 (42000): unknown command"), "{stderr}");
+    insta::assert_snapshot!("sql_until_the_first_error", String::from_utf8_lossy(&output.stdout));
+
+    let json = stdout(&served, &["sql", "--json", "-e", "SELECT 42, DATABASE(); KILL 1073741825"]).await;
+    assert_eq!(json, "[{\"42\":42,\"DATABASE()\":null}]\n{\"affected_rows\":0}\n");
+
+    let state_dir = served.path.parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+    command.args(["sql", "--json", "--state-dir"]).arg(state_dir).env_clear().env("HOME", state_dir);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    soon(tokio::io::AsyncWriteExt::write_all(&mut stdin, b"DELIMITER //\nSELECT 1//\nSELECT 2"))
+        .await
+        .unwrap();
+    drop(stdin);
+    let output = soon(child.wait_with_output()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[{\"1\":1}]\n[{\"2\":2}]\n");
+
+    let password = state_dir.join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    for (mode, code, want) in [(0o644, 2, "mode 0644"), (0o600, 1, "ERROR 1045 (28000)")] {
+        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let output =
+            branchline(&served, &["sql", "-e", "SELECT 1", "--password-file", password.to_str().unwrap()])
+                .await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(code) && stderr.contains(want) && !stderr.contains("secret"),
+            "{stderr}"
         );
     }
 }

@@ -16,7 +16,8 @@ use branchline::config::{Config, Rule, Secret};
 
 pub struct Fake {
     config: Arc<Config>,
-    listen: SocketAddr,
+    /// What `SHOW STATUS` says is served.
+    pub listen: Mutex<SocketAddr>,
     /// What `SHOW STATUS` says is our pid.
     pub pid: AtomicU32,
     assigned: Mutex<Vec<AssignedRow>>,
@@ -41,7 +42,7 @@ impl Fake {
         Self {
             config: Arc::new(config),
             pid: AtomicU32::new(std::process::id()),
-            listen: "127.0.0.1:3307".parse().unwrap(),
+            listen: Mutex::new("127.0.0.1:3307".parse().unwrap()),
             assigned: Mutex::default(),
             asked: Mutex::default(),
             killed: Mutex::default(),
@@ -58,7 +59,7 @@ impl Backend for Fake {
             version: "0.1.0".into(),
             started: at(1_000_000_000),
             uptime: Duration::from_secs(3725),
-            listen: vec![self.listen],
+            listen: vec![*self.listen.lock().unwrap()],
             socket: None,
             data_dir: self.config.data_dir.clone(),
             state_dir: self.config.state_dir.clone(),

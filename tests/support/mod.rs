@@ -5,8 +5,12 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod branchline;
+pub mod client;
 pub mod plain;
 pub mod process;
+pub mod raw;
+pub mod town;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -17,9 +18,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// `dolt sql-server` on a free port.
 pub struct PlainDolt {
-    _process: Process,
+    /// None while it was ended.
+    process: Option<Process>,
     port: u16,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl PlainDolt {
@@ -43,6 +45,19 @@ impl PlainDolt {
             set.args(["config", "--global", "--add", key, value]).env("HOME", root.join("home"));
             assert!(set.output().expect("dolt runs").status.success(), "dolt config failed");
         }
+        let mut dolt = Self { process: None, port, directory };
+        dolt.start_again();
+        dolt
+    }
+
+    /// Ends it; its port stays free for `start_again`.
+    pub fn end(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it after `end`, on the same data and port.
+    pub fn start_again(&mut self) {
+        let root = self.directory.path();
         // Dolt logs to standard error; it is read from standard output to see the line that says it is ready.
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$0\" sql-server --config \"$1\" 2>&1"]);
@@ -53,12 +68,17 @@ impl PlainDolt {
         let ready =
             await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
         assert!(ready.is_some(), "dolt was not ready within {READY_DEADLINE:?}");
-        Self { _process: process, port, _directory: directory }
+        self.process = Some(process);
     }
 
     /// Its loopback port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("dolt.sock")
     }
 }
 

@@ -51,10 +51,14 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// What it wrote to standard error so far: the last lines.
+    /// What it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines of it.
     pub fn stderr_tail(&self) -> String {
-        let text = std::fs::read(&self.stderr).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.stderr();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
@@ -111,15 +115,19 @@ fn reap(mut child: Child) -> mpsc::Receiver<ExitStatus> {
     receive
 }
 
-/// The lines of an output as they come; the pipe is read to its end even if nobody listens.
+/// The lines of an output as they come, bytes that are not UTF-8 escaped; the pipe is read to its end even if nobody listens.
 pub fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _nobody_listens = send.send(line);
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let _nobody_listens = send.send(text(&line));
         }
     });
     receive
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().map(|chunk| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii())).collect()
 }
 
 /// The first line that `wanted` accepts, or `None` at the deadline or the output's end.

@@ -197,7 +197,8 @@ fn peer_address(text: &str) -> Result<PeerAddress, Refusal> {
 /// The result first, then what was considered.
 fn explained_rows(explained: ExplainedRoute) -> Table {
     let mut table = Table::new(["step", "considered", "outcome"]);
-    let branch = explained.branch.unwrap_or_else(|| "(default branch)".to_owned());
+    let no_branch = if explained.placement.starts_with("refused") { "(none)" } else { "(default branch)" };
+    let branch = explained.branch.unwrap_or_else(|| no_branch.to_owned());
     table.row(["result".into(), branch.into(), explained.placement.into()]);
     table.row(["reason".into(), Cell::Null, explained.reason.into()]);
     for step in explained.steps {

@@ -23,6 +23,8 @@ Examples:
 In the interactive shell a statement ends with `;`. Ctrl-C drops what was typed or ends the running
 statement, \\q or Ctrl-D leaves. A script ends at its first error.")]
 pub struct Args {
+    #[command(flatten)]
+    pub dolt: super::flags::DoltFlag,
     /// Database, or DATABASE/BRANCH
     #[arg(value_name = "DB")]
     database: Option<String>,

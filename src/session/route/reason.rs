@@ -54,6 +54,8 @@ impl fmt::Display for Source {
             Source::UserName => f.write_str("the branch in the user name"),
             Source::Assigned(id) => write!(f, "assigned rule {id}"),
             Source::Rule(origin) => write!(f, "rule {origin}"),
+            // A process that `route explain` was only told of.
+            Source::BdBranch { pid: 0, .. } => f.write_str("BD_BRANCH as given"),
             Source::BdBranch { pid, program } => write!(f, "BD_BRANCH of pid {pid} ({program})"),
             Source::Default => f.write_str("default branch"),
         }

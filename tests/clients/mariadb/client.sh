@@ -19,9 +19,15 @@ say() {
 
 not_offered() { printf 'not offered by this client: %s.all\n' "$1"; }
 
+if [[ -n ${BL_SOCKET-} ]]; then
+    server=(--protocol=socket -S "$BL_SOCKET")
+else
+    server=(--protocol=tcp -h "$BL_HOST" -P "$BL_PORT")
+fi
+
 # The client with our server; further arguments as given. Its own option files are not read.
 client() {
-    MYSQL_PWD=${PASSWORD-$BL_PASSWORD} mariadb --no-defaults --protocol=tcp -h "$BL_HOST" -P "$BL_PORT" -u "${LOGIN-$BL_USER}" \
+    MYSQL_PWD=${PASSWORD-$BL_PASSWORD} mariadb --no-defaults "${server[@]}" -u "${LOGIN-$BL_USER}" \
         --default-character-set=utf8mb4 --max-allowed-packet=64M --local-infile=1 --skip-ssl "$@" 2>&1
 }
 
@@ -54,11 +60,11 @@ run xml "SELECT 1 AS a, NULL AS b, '<&>' AS c;" -X
 run html "SELECT 1 AS a, '<&>' AS c;" -H
 run quick "SELECT d FROM digits ORDER BY d;" --quick
 run execute "" -e "SELECT 1; SELECT 2"
-say ping "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults --protocol=tcp -h "$BL_HOST" -P "$BL_PORT" -u "$BL_USER" --skip-ssl ping 2>&1)"
-say statistics "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults --protocol=tcp -h "$BL_HOST" -P "$BL_PORT" -u "$BL_USER" --skip-ssl status 2>&1)"
+say ping "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults "${server[@]}" -u "$BL_USER" --skip-ssl ping 2>&1)"
+say statistics "$(MYSQL_PWD=$BL_PASSWORD mariadb-admin --no-defaults "${server[@]}" -u "$BL_USER" --skip-ssl status 2>&1)"
 
 section=prepared
-run sql "PREPARE p FROM 'SELECT ? + 1, d FROM digits WHERE d = ?'; SET @n = 41, @d = 3; EXECUTE p USING @n, @d; EXECUTE p USING @d, @d; DEALLOCATE PREPARE p;" -vv -t
+run sql "PREPARE p FROM 'SELECT ? + 1, d FROM digits WHERE d = ?'; SET @n = 41, @d = 3; EXECUTE p USING @n, @d; EXECUTE p USING @d, @d; DEALLOCATE PREPARE p;" -vv -t --force
 run gone "EXECUTE p USING @n;"
 run wrong "PREPARE p FROM 'SELECT * FROM nope WHERE id = ?';"
 not_offered types_binary
@@ -126,7 +132,7 @@ DATABASE=$BL_DATABASE/nope run login.branch "SELECT 1"
 
 section=cancel
 # The statement is awaited in the process list; then its connection's own id, as the process list shows it, is killed.
-listed() { client -N -B -e "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* $BL_DATABASE%' AND info NOT LIKE '%processlist%'"; }
+listed() { client -N -B -e "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(20) /* $BL_DATABASE */%' AND info NOT LIKE '%processlist%'"; }
 client "$BL_DATABASE" -e "SELECT SLEEP(20) /* $BL_DATABASE */" --comments >"$BL_SCRATCH/sleep" &
 until id=$(listed) && [[ -n $id ]]; do :; done
 say kill "$(client -e "KILL QUERY $id")"
@@ -135,7 +141,7 @@ say outcome "exit $?, $(tr '\n' '|' <"$BL_SCRATCH/sleep")"
 # What the program itself does at Ctrl-C: a second connection with KILL QUERY and the greeting's id.
 client "$BL_DATABASE" --sigint-ignore -e "SELECT 'not cancelled'" >"$BL_SCRATCH/sleep"
 say sigint_ignored "$(tr '\n' '|' <"$BL_SCRATCH/sleep")"
-MYSQL_PWD=$BL_PASSWORD setsid mariadb --no-defaults --protocol=tcp -h "$BL_HOST" -P "$BL_PORT" -u "$BL_USER" --skip-ssl --comments "$BL_DATABASE" \
+MYSQL_PWD=$BL_PASSWORD setsid mariadb --no-defaults "${server[@]}" -u "$BL_USER" --skip-ssl --comments "$BL_DATABASE" \
     -e "SELECT SLEEP(20) /* $BL_DATABASE */" >"$BL_SCRATCH/sleep" 2>&1 &
 pid=$!
 until id=$(listed) && [[ -n $id ]]; do :; done

@@ -25,6 +25,8 @@ def connect(**options):
         "max_allowed_packet": 64 * MIB,
         "client_flag": CLIENT.MULTI_STATEMENTS,
     }
+    if Server.socket:
+        settings["unix_socket"] = Server.socket
     settings.update(options)
     return pymysql.connect(**settings)
 

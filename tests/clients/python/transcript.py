@@ -18,6 +18,7 @@ class Server:
 
     host = os.environ["BL_HOST"]
     port = int(os.environ["BL_PORT"])
+    socket = os.environ.get("BL_SOCKET")
     user = os.environ["BL_USER"]
     password = os.environ["BL_PASSWORD"]
     database = os.environ["BL_DATABASE"]
