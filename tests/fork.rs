@@ -172,11 +172,11 @@ async fn a_refusal_names_what_to_run_and_that_helps() {
         assert_eq!(
             refused.to_string(),
             "cannot fork polecat-x from main of f: it has uncommitted triggers, procedures, or settings of Dolt's \
-             own tables; Dolt-commit there first: CALL DOLT_CHECKOUT('main'); CALL DOLT_COMMIT('-Am', '…')"
+             own tables; Dolt-commit there first: USE `f/main`; CALL DOLT_COMMIT('-Am', '…')"
         );
-        run(&mut conn, &["CALL DOLT_CHECKOUT('main')", "CALL DOLT_COMMIT('-Am', '…')"]).await;
+        run(&mut conn, &["USE `f/main`", "CALL DOLT_COMMIT('-Am', '…')"]).await;
         fork(&mut root(dolt.port()).await, "f", "polecat-x").await.expect(uncommitted);
-        run(&mut conn, &["DROP DATABASE f"]).await;
+        run(&mut conn, &["USE mysql", "DROP DATABASE f"]).await;
     }
 }
 

@@ -52,7 +52,7 @@ pub enum ForkError {
     },
     /// Main's uncommitted changes can't be copied.
     #[error(
-        "cannot fork {name} from {main} of {database}: {why}; Dolt-commit there first: CALL DOLT_CHECKOUT('{main}'); \
+        "cannot fork {name} from {main} of {database}: {why}; Dolt-commit there first: USE `{database}/{main}`; \
          CALL DOLT_COMMIT('-Am', '…')"
     )]
     NotCopied {
