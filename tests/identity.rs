@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use branchline::accounts::directory::ACCOUNTS_QUERY;
 use branchline::accounts::native::{self, Stage1};
-use branchline::accounts::{
-    Account, AccountSource, Accounts, BackendHost, ClientHost, Denied, Directory, Login,
-};
+use branchline::accounts::{Account, AccountSource, Accounts, BackendHost, ClientHost, Directory, Login};
 use branchline::branch::fork::{ForkError, fork};
 use branchline::session::route::{Requested, branch_name};
 use mysql_async::prelude::Queryable;
@@ -300,6 +298,7 @@ async fn refusals_say_what_dolt_says() {
         ("none", "", true),
         ("none", "pw", false),
         ("far", "pw", false),
+        ("sha2", "wrong", false),
         ("nobody", "pw", false),
         ("nobody", "", false),
         ("it's", "pw", false),
@@ -327,12 +326,41 @@ async fn refusals_say_what_dolt_says() {
         }
         assert_eq!(ours.is_ok(), passes, "{user} {password}");
     }
-    let sha2 = Login { user: "sha2", client_host: ClientHost::Unix, nonce, response: b"" };
-    let denied = directory.authenticate(sha2).await.expect_err("not supported");
-    assert!(
-        matches!(&denied, Denied::Plugin { plugin, .. } if plugin == "caching_sha2_password"),
-        "{denied}"
-    );
+}
+
+#[tokio::test]
+async fn what_a_refusal_says_to_run_helps() {
+    let dolt = Dolt::start().await;
+    let mut root = dolt.root().await;
+    for (created, remedy, user, is) in [
+        (
+            &["'x'@'%'", "'x'@'localhost'"][..],
+            &["CREATE USER 'x_remote'@'%' IDENTIFIED BY 'pw'"][..],
+            "x_remote",
+            "x_remote@%",
+        ),
+        (
+            &["'far'@'10.9.9.9'"],
+            &["DROP USER 'far'@'10.9.9.9'", "CREATE USER 'far'@'%' IDENTIFIED BY 'pw'"],
+            "far",
+            "far@%",
+        ),
+    ] {
+        for account in created {
+            root.query_drop(format!("CREATE USER {account} IDENTIFIED BY 'pw'")).await.expect("created");
+        }
+        for sql in remedy {
+            root.query_drop(*sql).await.expect(sql);
+        }
+        // Also for a client from where the old account was.
+        let accounts = Accounts::new(all_accounts(&mut root).await);
+        let client = ClientHost::Ip(Ipv4Addr::new(10, 9, 9, 9).into());
+        let account = accounts.find(user, client).expect("an account");
+        let way = accounts.backend_host(user, account).expect("a way to Dolt");
+        let taken_for = dolt.current_user(way, user, &Stage1::of_password("pw")).await;
+        assert_eq!(taken_for, Ok(is.to_owned()), "{remedy:?}");
+        assert_eq!(format!("{}@{}", account.user, account.host), is);
+    }
 }
 
 #[tokio::test]
@@ -484,37 +512,4 @@ async fn a_fork_holds_all_that_main_holds() {
     let refused = fork(&mut control, "f", "polecat-y").await.expect_err("a procedure");
     assert!(refused.to_string().contains("uncommitted triggers, procedures"), "{refused}");
     assert_eq!(state_of_main(&mut root, "f").await.2, ["main", "polecat-clean", "polecat-x"]);
-}
-
-#[tokio::test]
-#[ignore = "a measurement: cargo test --test identity -- --ignored --nocapture fork_costs"]
-async fn fork_costs() {
-    let dolt = Dolt::start().await;
-    let mut root = dolt.root().await;
-    root.query_drop("CREATE DATABASE f").await.expect("created");
-    root.query_drop("USE f").await.expect("there");
-    for t in 0..5 {
-        root.query_drop(format!("CREATE TABLE t{t} (id INT PRIMARY KEY, v VARCHAR(50))"))
-            .await
-            .expect("created");
-        root.query_drop(format!(
-            "INSERT INTO t{t} WITH RECURSIVE s AS (SELECT 1 i UNION ALL SELECT i + 1 FROM s WHERE i < 1000) \
-             SELECT i, CONCAT('v', i) FROM s"
-        ))
-        .await
-        .expect("filled");
-    }
-    for dirty in [true, false] {
-        for round in 0..5 {
-            let mut control = dolt.root().await;
-            let begun = Instant::now();
-            let forked = fork(&mut control, "f", &format!("x-{dirty}-{round}")).await.expect("forked");
-            println!(
-                "5 tables × 1000 rows, {} copied: {} ms",
-                forked.tables_copied,
-                begun.elapsed().as_millis()
-            );
-        }
-        root.query_drop("CALL DOLT_COMMIT('-Am', 'all')").await.expect("committed");
-    }
 }

@@ -1,5 +1,6 @@
 //! Owns the texts of refused logins.
 //! Does not decide: `directory` does.
+//! Advises nothing that Dolt lacks (RENAME USER).
 //! Always: before the password was verified, an unknown user and a wrong password read the same.
 
 use thiserror::Error;
@@ -13,30 +14,33 @@ pub enum Denied {
         /// User name as sent.
         user: String,
     },
-    /// The account authenticates with something that can't be passed on to Dolt.
-    #[error(
-        "Access denied for user '{user}': account '{user}'@'{host}' uses {plugin}, which Branchline cannot \
-         pass on to Dolt; run: ALTER USER '{user}'@'{host}' IDENTIFIED WITH mysql_native_password BY '<password>'"
-    )]
-    Plugin {
-        /// User name of the account.
-        user: String,
-        /// Host of the account.
-        host: String,
-        /// Its plugin.
-        plugin: String,
-    },
-    /// The account is bound to a host that Branchline cannot log in to Dolt from.
+    /// The account is bound to a host that Branchline cannot log in to Dolt from, and the user has no other
+    /// account at localhost.
     #[error(
         "Access denied for user '{user}': account '{user}'@'{host}' is bound to that host, and Branchline reaches \
-         Dolt only from localhost; use an account for '%' or 'localhost', e.g. run: \
-         RENAME USER '{user}'@'{host}' TO '{user}'@'%'"
+         Dolt only from localhost; make it an account for '%', with the same grants: \
+         DROP USER '{user}'@'{host}'; CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'"
     )]
     BoundElsewhere {
         /// User name of the account.
         user: String,
         /// Host of the account.
         host: String,
+    },
+    /// The account can't be reached because the user has another one for localhost, from where we come.
+    #[error(
+        "Access denied for user '{user}': this client is account '{user}'@'{host}', but Branchline reaches Dolt only \
+         from localhost, where Dolt takes this user for account '{user}'@'{local_host}'; make it an \
+         account of another name, with the same grants, and log in as that: \
+         CREATE USER '{user}_remote'@'%' IDENTIFIED BY '<password>'"
+    )]
+    Shadowed {
+        /// User name of both accounts.
+        user: String,
+        /// Host of the account that matched.
+        host: String,
+        /// Host of the account that Dolt takes instead.
+        local_host: String,
     },
     /// Dolt logged us in as another account than the one that matched here.
     #[error(

@@ -167,16 +167,17 @@ impl<S: AccountSource> Directory<S> {
 fn judge(accounts: &Accounts, login: Login<'_>) -> Result<Verified, Denied> {
     let credentials = || Denied::Credentials { user: login.user.to_owned() };
     let found = accounts.find(login.user, login.client_host);
-    if let Some(account) = found
-        && account.plugin != native::PLUGIN
-    {
-        return Err(Denied::Plugin {
-            user: account.user.clone(),
-            host: account.host.clone(),
-            plugin: account.plugin.clone(),
-        });
-    }
     let stored = match found {
+        // Only the log says why: the password can't be checked, so whoever it is may be a stranger, who must
+        // not learn which accounts there are. Dolt itself says the plain 1045 as well.
+        Some(account) if account.plugin != native::PLUGIN => {
+            tracing::info!(
+                ?account,
+                "login refused: only mysql_native_password can be passed on to Dolt; run ALTER USER … IDENTIFIED \
+                 WITH mysql_native_password BY …"
+            );
+            StoredHash::Nobody
+        }
         Some(account) => StoredHash::parse(&account.authentication_string).unwrap_or_else(|_| {
             tracing::warn!(?account, "authentication_string is no mysql_native_password hash; login refused");
             StoredHash::Nobody
@@ -185,10 +186,17 @@ fn judge(accounts: &Accounts, login: Login<'_>) -> Result<Verified, Denied> {
     };
     let stage1 = native::verify(login.nonce, login.response, &stored).map_err(|_| credentials())?;
     let account = found.filter(|account| !account.locked).ok_or_else(credentials)?;
-    let backend_host = accounts
-        .backend_host(login.user, account)
-        .ok_or_else(|| Denied::BoundElsewhere { user: account.user.clone(), host: account.host.clone() })?;
+    let backend_host =
+        accounts.backend_host(login.user, account).ok_or_else(|| unreachable(accounts, account))?;
     Ok(Verified { user: login.user.to_owned(), account: account.clone(), stage1, backend_host })
+}
+
+fn unreachable(accounts: &Accounts, account: &Account) -> Denied {
+    let (user, host) = (account.user.clone(), account.host.clone());
+    match accounts.shadowing(account) {
+        Some(other) => Denied::Shadowed { user, host, local_host: other.host.clone() },
+        None => Denied::BoundElsewhere { user, host },
+    }
 }
 
 #[cfg(test)]
@@ -372,6 +380,7 @@ mod tests {
         let mut sha2 = account("sha2", "%", "$A$005$x");
         sha2.plugin = "caching_sha2_password".to_owned();
         let all = vec![locked, sha2, account("far", "10.9.9.9", PW), account("broken", "%", "*123")];
+        let all = [all, vec![account("two", "%", PW), account("two", "localhost", PW)]].concat();
         let directory = Directory::new(Source::new(all, 100));
         let far = ClientHost::Ip("10.9.9.9".parse().expect("an address"));
         let pw = pw();
@@ -386,17 +395,20 @@ mod tests {
                 far,
                 &pw,
                 "Access denied for user 'far': account 'far'@'10.9.9.9' is bound to that host, and Branchline \
-                 reaches Dolt only from localhost; use an account for '%' or 'localhost', e.g. run: \
-                 RENAME USER 'far'@'10.9.9.9' TO 'far'@'%'",
+                 reaches Dolt only from localhost; make it an account for '%', with the same grants: \
+                 DROP USER 'far'@'10.9.9.9'; CREATE USER 'far'@'%' IDENTIFIED BY '<password>'",
             ),
+            ("sha2", ClientHost::Unix, &pw, "Access denied for user 'sha2'"),
             (
-                "sha2",
-                ClientHost::Unix,
+                "two",
+                far,
                 &pw,
-                "Access denied for user 'sha2': account 'sha2'@'%' uses caching_sha2_password, which Branchline \
-                 cannot pass on to Dolt; run: ALTER USER 'sha2'@'%' IDENTIFIED WITH mysql_native_password BY \
-                 '<password>'",
+                "Access denied for user 'two': this client is account 'two'@'%', but Branchline reaches Dolt only \
+                 from localhost, where Dolt takes this user for account 'two'@'localhost'; make it an account of \
+                 another name, with the same grants, and log in as that: \
+                 CREATE USER 'two_remote'@'%' IDENTIFIED BY '<password>'",
             ),
+            ("two", far, b"wrong", "Access denied for user 'two'"),
         ] {
             let login = Login { user, client_host, nonce: NONCE, response };
             let denied = directory.authenticate(login).await.expect_err("refused");

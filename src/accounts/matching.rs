@@ -76,6 +76,13 @@ impl Accounts {
         usable.min_by_key(|(others, _)| *others).map(|(_, way)| way)
     }
 
+    /// For an account that no way leads to: the account of the same user name that Dolt takes instead.
+    pub fn shadowing(&self, account: &Account) -> Option<&Account> {
+        let local = [ClientHost::Unix, ClientHost::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        let found = local.into_iter().find_map(|host| self.find(&account.user, host))?;
+        (found.user == account.user).then_some(found)
+    }
+
     /// Accounts of snapshot order among which Dolt would choose.
     fn matching(&self, user: &str, client: &HostNames) -> Vec<&Account> {
         let of = |user: &str| self.accounts.iter().filter(move |account| account.user == user).collect();
@@ -243,6 +250,21 @@ mod tests {
                 want,
                 "{which} for {user} in {all:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_dolt_takes_instead() {
+        for (all, which, want) in [
+            (&["x@%", "x@localhost"][..], "x@%", Some("x@localhost")),
+            (&["x@%", "x@10.1.2.3"], "x@10.1.2.3", Some("x@%")),
+            (&["x@127.0.0.%", "x@10.1.2.3"], "x@10.1.2.3", Some("x@127.0.0.%")),
+            (&["x@10.1.2.3"], "x@10.1.2.3", None),
+            (&["@localhost", "x@10.1.2.3"], "x@10.1.2.3", None),
+            (&["@localhost", "@%"], "@%", Some("@localhost")),
+        ] {
+            let accounts = accounts(all);
+            assert_eq!(accounts.shadowing(&account(which)), want.map(account).as_ref(), "{which} in {all:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
+use super::fork::UNFINISHED_PREFIX;
 use crate::dolt::{Control, ControlError};
 use crate::session::route::Existence;
 
@@ -53,6 +54,15 @@ impl Listing {
         Existence::among(branch, self.branches(database))
     }
 
+    /// Databases and names of branches whose fork is under way, or was cut off.
+    pub fn unfinished(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.databases.values().flat_map(|database| {
+            let unfinished =
+                database.branches.iter().filter_map(|branch| branch.strip_prefix(UNFINISHED_PREFIX));
+            unfinished.map(|name| (database.name.as_str(), name))
+        })
+    }
+
     /// Adds a branch; for tests and for what was just created.
     pub fn insert(&mut self, database: &str, branch: &str) {
         let entry = self.databases.entry(database.to_lowercase()).or_default();
@@ -77,6 +87,11 @@ impl Branches {
     /// Reads through `control`; `data_dir` if Dolt is ours.
     pub fn new(control: Control, data_dir: Option<PathBuf>) -> Self {
         Self { control, data_dir, cached: Mutex::new(None) }
+    }
+
+    /// Whether Dolt is ours alone: in somebody else's, another Branchline may be making branches too.
+    pub fn are_ours(&self) -> bool {
+        self.data_dir.is_some()
     }
 
     /// All databases and branches. One reads while others wait for it.

@@ -1,4 +1,5 @@
-//! Owns forking: a new branch with all that main holds now, uncommitted rows and ignored tables too.
+//! Owns forking: a new branch with all that main holds now, uncommitted rows and ignored tables too. Main is
+//! whatever branch Dolt gives new sessions of the database.
 //! Does not touch main and takes no locks; the caller lets nobody on the branch and forks one name at a time
 //! until `fork` is done.
 //! Always: the branch gets its name only when Dolt's hash of all its tables equals main's in one snapshot.
@@ -11,15 +12,13 @@ use thiserror::Error;
 
 use crate::session::route::branch_name;
 
-const MAIN: &str = "main";
-
 /// Under this name a branch is built; one that is left over was never finished.
 pub const UNFINISHED_PREFIX: &str = "branchline-fork/";
 
 /// From the start again: main's schema moved meanwhile.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Copies of what differs: more than one if main moved meanwhile, or triggers wrote on the copy.
+/// Copies of what differs: more than one if triggers wrote on the copy.
 const PASSES_MAX: u32 = 5;
 
 /// Dolt's own tables that can be written as they are.
@@ -52,10 +51,17 @@ pub enum ForkError {
         name: String,
     },
     /// Main's uncommitted changes can't be copied.
-    #[error("cannot fork {name} from main: {why}; Dolt-commit on main first: CALL DOLT_COMMIT('-Am', '…')")]
+    #[error(
+        "cannot fork {name} from {main} of {database}: {why}; Dolt-commit there first: USE `{database}/{main}`; \
+         CALL DOLT_COMMIT('-Am', '…')"
+    )]
     NotCopied {
         /// The name.
         name: String,
+        /// The database.
+        database: String,
+        /// Its main branch.
+        main: String,
         /// What stood in the way.
         why: String,
     },
@@ -80,7 +86,7 @@ pub enum ForkError {
 
 /// What stopped a build.
 enum Stopped {
-    NotCopied(String),
+    NotCopied { main: String, why: String },
     UsedTooSoon,
     Dolt(mysql_async::Error),
 }
@@ -109,7 +115,9 @@ pub async fn fork(control: &mut Conn, database: &str, name: &str) -> Result<Fork
         if attempt == ATTEMPTS_MAX || matches!(stopped, Stopped::UsedTooSoon) {
             let name = name.to_owned();
             return Err(match stopped {
-                Stopped::NotCopied(why) => ForkError::NotCopied { name, why },
+                Stopped::NotCopied { main, why } => {
+                    ForkError::NotCopied { name, database: database.to_owned(), main, why }
+                }
                 Stopped::UsedTooSoon => ForkError::UsedTooSoon { name },
                 Stopped::Dolt(source) => ForkError::Dolt { name, source },
             });
@@ -124,6 +132,13 @@ struct Fork<'a> {
     unfinished: String,
 }
 
+/// A copy being made.
+struct Copy<'a> {
+    fork: &'a Fork<'a>,
+    /// The branch that new sessions of the database get.
+    main: String,
+}
+
 /// All tables by hash, and the hash of everything, in one snapshot.
 struct Hashes {
     everything: String,
@@ -136,14 +151,17 @@ impl Fork<'_> {
         control.query_drop("ROLLBACK").await?;
         control.query_drop("SET foreign_key_checks = 0, unique_checks = 0, autocommit = 1").await?;
         self.remove_unfinished(control).await?;
-        if self.exists(control, self.name).await? {
+        if exists(control, self.name).await? {
             return Ok(None);
         }
-        control.exec_drop("CALL DOLT_BRANCH(?, ?)", (&self.unfinished, MAIN)).await?;
-        let forked = self.copy(control).await?;
-        self.on(control, MAIN).await?;
+        on_default(control, self.database).await?;
+        let main: Option<Option<String>> = control.query_first("SELECT active_branch()").await?;
+        let copy = Copy { fork: self, main: main.flatten().unwrap_or_default() };
+        control.exec_drop("CALL DOLT_BRANCH(?, ?)", (&self.unfinished, &copy.main)).await?;
+        let forked = copy.tables(control).await?;
+        on_default(control, self.database).await?;
         control.exec_drop("CALL DOLT_BRANCH('-m', ?, ?)", (&self.unfinished, self.name)).await?;
-        self.on(control, self.name).await?;
+        on(control, self.database, self.name).await?;
         let published = hash_of_everything(control).await?;
         if published != forked.hash {
             // The rename makes the branch first and gives it its rows after that.
@@ -152,33 +170,43 @@ impl Fork<'_> {
         Ok(Some(forked))
     }
 
-    async fn copy(&self, control: &mut Conn) -> Result<Forked, Stopped> {
+    async fn remove_unfinished(&self, control: &mut Conn) -> Result<(), mysql_async::Error> {
+        control.query_drop("ROLLBACK").await?;
+        on_default(control, self.database).await?;
+        if exists(control, &self.unfinished).await? {
+            control.exec_drop("CALL DOLT_BRANCH('-D', ?)", (&self.unfinished,)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Copy<'_> {
+    async fn tables(&self, control: &mut Conn) -> Result<Forked, Stopped> {
+        control.query_drop("BEGIN").await?;
+        let main = self.hashes_of(control, &self.main).await?;
+        let copy = self.hashes_of(control, &self.fork.unfinished).await?;
+        // Also because DDL would end the transaction.
+        control.query_drop("COMMIT").await?;
+        if main.everything == copy.everything {
+            return Ok(Forked { hash: main.everything, tables_copied: 0 });
+        }
+        self.prepare(control).await?;
+        // The transaction's snapshot is what is forked, whatever is written to main meanwhile.
+        control.query_drop("BEGIN").await?;
+        let main = self.hashes_of(control, &self.main).await?;
         let mut tables_copied = 0;
-        let mut prepared = false;
         for _ in 0..PASSES_MAX {
-            control.query_drop("BEGIN").await?;
-            self.on(control, MAIN).await?;
-            let main = hashes(control).await?;
-            self.on(control, &self.unfinished).await?;
-            let copy = hashes(control).await?;
-            control.query_drop("COMMIT").await?;
+            let copy = self.hashes_of(control, &self.fork.unfinished).await?;
             if main.everything == copy.everything {
+                control.query_drop("COMMIT").await?;
                 return Ok(Forked { hash: main.everything, tables_copied });
             }
-            if !prepared {
-                self.prepare(control).await?;
-                prepared = true;
-                continue;
-            }
-            let differing: Vec<&String> = main
-                .tables
-                .iter()
-                .filter(|(table, hash)| copy.tables.get(*table) != Some(hash))
-                .map(|(t, _)| t)
-                .collect();
+            let differs = |(table, hash): &(&String, &String)| copy.tables.get(*table) != Some(*hash);
+            let differing: Vec<&String> =
+                main.tables.iter().filter(differs).map(|(table, _)| table).collect();
             if differing.is_empty() {
-                return Err(Stopped::NotCopied(
-                    "main has uncommitted triggers, procedures, or settings of Dolt's own tables".to_owned(),
+                return Err(self.not_copied(
+                    "it has uncommitted triggers, procedures, or settings of Dolt's own tables",
                 ));
             }
             for table in differing {
@@ -186,18 +214,22 @@ impl Fork<'_> {
                 tables_copied += 1;
             }
         }
-        Err(Stopped::NotCopied("main was written to all the time".to_owned()))
+        Err(self
+            .not_copied("its tables' schemas were changed meanwhile, or its triggers change what is copied"))
+    }
+
+    async fn hashes_of(&self, control: &mut Conn, branch: &str) -> Result<Hashes, mysql_async::Error> {
+        on(control, self.fork.database, branch).await?;
+        hashes(control).await
     }
 
     /// Schemas, views and Dolt's own tables, of which the copy has those of main's HEAD.
     async fn prepare(&self, control: &mut Conn) -> Result<(), Stopped> {
-        self.on(control, MAIN).await?;
+        on(control, self.fork.database, &self.main).await?;
         // On the copy such a table is main's own: writing to it would write to main.
         let nonlocal: Option<u64> = control.query_first("SELECT COUNT(*) FROM dolt_nonlocal_tables").await?;
         if nonlocal != Some(0) {
-            return Err(Stopped::NotCopied(
-                "it has tables in dolt_nonlocal_tables and uncommitted rows".to_owned(),
-            ));
+            return Err(self.not_copied("it has tables in dolt_nonlocal_tables and uncommitted rows"));
         }
         let schema: Vec<(String, String)> = control
             .query(
@@ -207,7 +239,7 @@ impl Fork<'_> {
             .await?;
         let changed: Vec<String> = control.query("SELECT table_name FROM dolt_status").await?;
         let wanted = views(control).await?;
-        self.on(control, &self.unfinished).await?;
+        on(control, self.fork.database, &self.fork.unfinished).await?;
         for (_, statement) in schema.iter().filter(|(table, _)| !table.starts_with("dolt_")) {
             control.query_drop(statement).await?;
         }
@@ -237,35 +269,36 @@ impl Fork<'_> {
         let columns: Vec<String> =
             columns.map(|name| quoted(&name)).filter(|name| !is_generated(name, &create)).collect();
         let columns = columns.join(", ");
-        let from = self.revision(MAIN);
+        let from = revision(self.fork.database, &self.main);
         control.query_drop(format!("DELETE FROM {table}")).await?;
         let insert = format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM {from}.{table}");
         control.query_drop(insert).await?;
         Ok(())
     }
 
-    async fn remove_unfinished(&self, control: &mut Conn) -> Result<(), mysql_async::Error> {
-        control.query_drop("ROLLBACK").await?;
-        self.on(control, MAIN).await?;
-        if self.exists(control, &self.unfinished).await? {
-            control.exec_drop("CALL DOLT_BRANCH('-D', ?)", (&self.unfinished,)).await?;
-        }
-        Ok(())
+    fn not_copied(&self, why: &str) -> Stopped {
+        Stopped::NotCopied { main: self.main.clone(), why: why.to_owned() }
     }
+}
 
-    async fn exists(&self, control: &mut Conn, branch: &str) -> Result<bool, mysql_async::Error> {
-        let sql = "SELECT COUNT(*) FROM dolt_branches WHERE LOWER(name) = LOWER(?)";
-        let count: Option<u64> = control.exec_first(sql, (branch,)).await?;
-        Ok(count != Some(0))
-    }
+/// In the current database.
+pub(super) async fn exists(control: &mut Conn, branch: &str) -> Result<bool, mysql_async::Error> {
+    let sql = "SELECT COUNT(*) FROM dolt_branches WHERE LOWER(name) = LOWER(?)";
+    let count: Option<u64> = control.exec_first(sql, (branch,)).await?;
+    Ok(count != Some(0))
+}
 
-    async fn on(&self, control: &mut Conn, branch: &str) -> Result<(), mysql_async::Error> {
-        control.query_drop(format!("USE {}", self.revision(branch))).await
-    }
+pub(super) async fn on(control: &mut Conn, database: &str, branch: &str) -> Result<(), mysql_async::Error> {
+    control.query_drop(format!("USE {}", revision(database, branch))).await
+}
 
-    fn revision(&self, branch: &str) -> String {
-        quoted(&format!("{}/{branch}", self.database))
-    }
+/// Where Dolt puts new sessions.
+pub(super) async fn on_default(control: &mut Conn, database: &str) -> Result<(), mysql_async::Error> {
+    control.query_drop(format!("USE {}", quoted(database))).await
+}
+
+fn revision(database: &str, branch: &str) -> String {
+    quoted(&format!("{database}/{branch}"))
 }
 
 async fn hashes(control: &mut Conn) -> Result<Hashes, mysql_async::Error> {
@@ -280,7 +313,7 @@ async fn hashes(control: &mut Conn) -> Result<Hashes, mysql_async::Error> {
     Ok(Hashes { everything: hash_of_everything(control).await?, tables: by_name })
 }
 
-async fn hash_of_everything(control: &mut Conn) -> Result<String, mysql_async::Error> {
+pub(super) async fn hash_of_everything(control: &mut Conn) -> Result<String, mysql_async::Error> {
     let hash: Option<String> = control.query_first("SELECT dolt_hashof_db()").await?;
     Ok(hash.unwrap_or_default())
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::directory::Branches;
+use super::directory::{Branches, Listing};
 use super::fork::{ForkError, fork};
+use super::recover::recover;
 use crate::dolt::{Control, ControlError};
 use crate::session::route::Existence;
 
@@ -31,6 +32,9 @@ pub enum ForkFailed {
     /// Dolt or its data did not allow it.
     #[error(transparent)]
     Fork(#[from] ForkError),
+    /// What an earlier fork left behind could not be cleaned up.
+    #[error("what an earlier fork left behind cannot be cleaned up: {0}")]
+    NotRecovered(#[from] mysql_async::Error),
     /// It took too long.
     #[error("it took longer than {} s", FORK_TIMEOUT.as_secs())]
     Timeout,
@@ -52,13 +56,37 @@ impl Forks {
         Arc::clone(by_branch.entry((database.to_lowercase(), branch.to_lowercase())).or_default())
     }
 
-    /// Waits for a fork of this branch, if one is under way: Dolt lists the branch before its rows are there.
-    pub async fn settled(&self, database: &str, branch: &str) {
-        let key = (database.to_lowercase(), branch.to_lowercase());
-        let turn = self.by_branch.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(turn) = turn {
-            let _settled = turn.lock().await;
+    /// The list of branches, of which none is half made: Dolt lists a new branch before its rows are there,
+    /// and a crash can leave it so. Waits for the forks under way that have come so far.
+    pub async fn listing(&self, control: &Control, branches: &Branches) -> Result<Arc<Listing>, ForkFailed> {
+        let listing = branches.listing().await?;
+        if !branches.are_ours() {
+            return Ok(listing);
         }
+        let half_made =
+            |(database, name): &(&str, &str)| listing.existence(database, name) != Existence::Missing;
+        let mut any = false;
+        for (database, name) in listing.unfinished().filter(half_made) {
+            any = true;
+            let turn = self.turn(database, name);
+            let _mine = turn.lock().await;
+            recover_one(control, database, name).await?;
+        }
+        if any { Ok(branches.listing().await?) } else { Ok(listing) }
+    }
+
+    /// Cleans up after forks that were cut off, all of them: for the start, when none is under way. Only in a
+    /// Dolt of our own.
+    pub async fn recover(&self, control: &Control, branches: &Branches) -> Result<(), ForkFailed> {
+        if !branches.are_ours() {
+            return Ok(());
+        }
+        for (database, name) in branches.listing().await?.unfinished() {
+            let turn = self.turn(database, name);
+            let _mine = turn.lock().await;
+            recover_one(control, database, name).await?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the branch exists, forking it from main if it doesn't. The name as Dolt spells it.
@@ -75,7 +103,12 @@ impl Forks {
         let (database, branch) = (database.to_owned(), branch.to_owned());
         let job = tokio::spawn(async move {
             let _mine = turn.lock().await;
-            let listing = branches.listing().await?;
+            let mut listing = branches.listing().await?;
+            let cut_off = listing.unfinished().find(|found| is(found, &database, &branch));
+            if let Some(name) = cut_off.map(|(_, name)| name.to_owned()).filter(|_| branches.are_ours()) {
+                recover_one(&control, &database, &name).await?;
+                listing = branches.listing().await?;
+            }
             if let Existence::Exists { spelled } = listing.existence(&database, &branch) {
                 return Ok(spelled);
             }
@@ -101,4 +134,18 @@ impl Forks {
         });
         job.await.unwrap_or(Err(ForkFailed::Stopping))
     }
+}
+
+/// Whether it is this branch: names are case-insensitive.
+fn is((database, name): &(&str, &str), wanted_database: &str, wanted: &str) -> bool {
+    database.eq_ignore_ascii_case(wanted_database) && name.eq_ignore_ascii_case(wanted)
+}
+
+/// The caller has its turn.
+async fn recover_one(control: &Control, database: &str, name: &str) -> Result<(), ForkFailed> {
+    let session = control.dedicated().await?;
+    let mut connection = session.into_connection().ok_or(ForkFailed::Timeout)?;
+    let recovered = tokio::time::timeout(FORK_TIMEOUT, recover(&mut connection, database, name)).await;
+    recovered.map_err(|_| ForkFailed::Timeout)??;
+    Ok(())
 }

@@ -4,6 +4,7 @@
 mod directory;
 pub mod fork;
 mod forks;
+pub mod recover;
 
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
 pub use forks::{ForkFailed, Forks};

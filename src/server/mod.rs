@@ -106,6 +106,7 @@ async fn serve_with(
     let assigned = AssignedRules::load(&config.state_dir)?;
     let console = Console::bind(&config.state_dir.join(CONSOLE_SOCKET))?;
     let context = Arc::new(context(config, dolt.clone(), assigned));
+    recover_forks(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
@@ -147,6 +148,14 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         drain: CancellationToken::new(),
         dolt,
         config,
+    }
+}
+
+/// Removes what a crash left of forks. It may fail: a branch that would be wrong to use is looked at again
+/// before a session gets it.
+async fn recover_forks(context: &Context) {
+    if let Err(error) = context.forks.recover(context.dolt.control(), &context.branches).await {
+        warn!(%error, "cannot clean up after forks that were cut off");
     }
 }
 

@@ -128,15 +128,14 @@ impl Session {
         if self.routed && self.heads.is_empty() {
             return Ok(());
         }
-        let listing = self.context.branches.listing().await.map_err(|error| {
+        let context = Arc::clone(&self.context);
+        let listing = context.forks.listing(context.dolt.control(), &context.branches).await;
+        let listing = listing.map_err(|error| {
             let text = format!("Branchline cannot read the list of branches: {error}");
             Trouble::Tell(ErrInfo::new(1105, "HY000", text))
         })?;
         self.routed = true;
         let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
-        for (database, branch) in self.heads.to_set() {
-            self.context.forks.settled(&database, &branch).await;
-        }
         if changed && self.backend.is_some() {
             self.set_heads().await?;
         }

@@ -1,10 +1,14 @@
 //! Owns what Linux says: the kernel's socket table by netlink, processes by /proc. All of it blocks.
-//! Does not decide or remember.
+//! Does not decide; remembers only what can't have changed.
 //! Always: a socket is found by all four of its addresses and ports, never by its port alone.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -15,6 +19,11 @@ use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LI
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// An answer about one socket is some 100 bytes.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -93,38 +102,115 @@ fn find(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<InetResponseHe
 
 /// Whether one of the process's descriptors is this socket.
 pub(super) fn holds(pid: u32, inode: u32) -> bool {
-    has_link(pid, &link(inode))
+    let mut found = false;
+    let seen = each_socket(CWD, &format!("/proc/{pid}/fd"), |socket| {
+        found = socket == inode;
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    seen.is_some() && found
 }
 
-/// All processes that have this socket among their descriptors.
-pub(super) fn holders(inode: u32) -> Result<Vec<u32>, String> {
-    let link = link(inode);
-    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc can't be read: {error}"))?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut holders: Vec<u32> = pids.filter(|pid| has_link(*pid, &link)).collect();
-    holders.sort_unstable();
-    Ok(holders)
+/// The process's sockets; none of a process that is gone or may not be looked at.
+fn sockets_of(proc: &OwnedFd, pid: u32) -> Box<[u32]> {
+    let mut sockets = Vec::new();
+    each_socket(proc, &format!("{pid}/fd"), |socket| {
+        sockets.push(socket);
+        ControlFlow::Continue(())
+    });
+    sockets.into_boxed_slice()
 }
 
-fn link(inode: u32) -> String {
-    format!("socket:[{inode}]")
-}
-
-fn has_link(pid: u32, link: &str) -> bool {
-    use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(descriptors) = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty()) else { return false };
-    let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 8192];
+/// None if the directory can't be opened.
+fn each_socket(
+    at: impl AsFd,
+    descriptors: &str,
+    mut on_socket: impl FnMut(u32) -> ControlFlow<()>,
+) -> Option<()> {
+    let descriptors = openat(at, descriptors, DIRECTORY, Mode::empty()).ok()?;
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
     let mut entries = RawDir::new(&descriptors, &mut buffer);
-    let mut target = [0; 64];
+    let mut target = [0; 32];
     while let Some(Ok(entry)) = entries.next() {
         if let Ok(length) = readlinkat_raw(&descriptors, entry.file_name(), &mut target[..])
-            && target.get(..length) == Some(link.as_bytes())
+            && let Some(socket) = target.get(..length).and_then(socket_inode)
+            && on_socket(socket).is_break()
         {
-            return true;
+            break;
         }
     }
-    false
+    Some(())
+}
+
+/// Of a link like `socket:[4711]`.
+fn socket_inode(link: &[u8]) -> Option<u32> {
+    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inode).ok()?.parse().ok()
+}
+
+/// Which processes hold which sockets, kept from scan to scan. A process whose CPU clock stands where it
+/// stood before its descriptors were listed has not run since, so it has opened and closed nothing.
+/// Known exceptions: it shares its descriptors with another process (CLONE_FILES without CLONE_THREAD),
+/// or it has CPU timers and is in its current time slice. Neither can hide a connection's only holder
+/// from a look-up, as one that finds no holder looks at all processes anew.
+#[derive(Debug, Default)]
+pub(super) struct SocketTable {
+    by_pid: HashMap<u32, Seen>,
+    /// Sorted.
+    by_inode: Vec<(u32, u32)>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// Read before the sockets were listed.
+    cpu_clock: TimeSpec,
+    sockets: Box<[u32]>,
+}
+
+impl SocketTable {
+    /// Lists the sockets of processes that have run since the last scan; with `all`, of all processes.
+    pub(super) fn scan(&mut self, all: bool) -> Result<(), String> {
+        let mut old = std::mem::take(&mut self.by_pid);
+        self.by_inode.clear();
+        if all {
+            old.clear();
+        }
+        let unreadable = |error: rustix::io::Errno| format!("/proc can't be read: {error}");
+        let proc = openat(CWD, "/proc", DIRECTORY, Mode::empty()).map_err(unreadable)?;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 32768];
+        let mut entries = RawDir::new(&proc, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let Ok(Ok(pid)) = entry.map_err(unreadable)?.file_name().to_str().map(str::parse) else {
+                continue;
+            };
+            let cpu_clock = cpu_clock(pid);
+            let sockets = match old.remove(&pid) {
+                Some(seen) if Some(seen.cpu_clock) == cpu_clock => seen.sockets,
+                _ => sockets_of(&proc, pid),
+            };
+            self.by_inode.extend(sockets.iter().map(|inode| (*inode, pid)));
+            if let Some(cpu_clock) = cpu_clock {
+                self.by_pid.insert(pid, Seen { cpu_clock, sockets });
+            }
+        }
+        self.by_inode.sort_unstable();
+        // One that holds a socket by several descriptors holds it once.
+        self.by_inode.dedup();
+        Ok(())
+    }
+
+    /// All processes that had this socket among their descriptors, in order.
+    pub(super) fn holders(&self, inode: u32) -> Vec<u32> {
+        let from = self.by_inode.partition_point(|(other, _)| *other < inode);
+        let of_it = self.by_inode.iter().skip(from).take_while(|(other, _)| *other == inode);
+        of_it.map(|(_, pid)| *pid).collect()
+    }
+}
+
+/// Time that all threads of the process have run, in nanoseconds; any process's may be read.
+fn cpu_clock(pid: u32) -> Option<TimeSpec> {
+    // MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED) of the kernel's posix-timers.h.
+    let clock = (!i32::try_from(pid).ok()? << 3) | 2;
+    clock_gettime(ClockId::from_raw(clock)).ok()
 }
 
 /// What tells one program image from another with the same pid; None if there is no such process.

@@ -4,6 +4,7 @@
 
 mod cache;
 mod environment;
+mod holders;
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -21,9 +22,11 @@ use tokio::sync::Semaphore;
 
 use super::identity::{PeerProcess, ProcessIdentity};
 use cache::Cache;
+use holders::Holders;
 
-/// Look-ups at once: each may walk all of /proc.
-const LOOKUPS_MAX: usize = 4;
+/// Look-ups that read /proc at once. Each takes some 50 µs, but a process that is swapped out or exiting
+/// can hold one up, and must not hold up the others' logins.
+const LOOKUPS_MAX: usize = 32;
 
 /// Holders of one connection that are looked at before giving up.
 const HOLDERS_MAX: usize = 16;
@@ -55,12 +58,14 @@ pub enum PeerSocket {
 #[derive(Debug)]
 pub struct PeerProcesses {
     cache: Arc<Mutex<Cache>>,
+    holders: Holders,
     permits: Arc<Semaphore>,
 }
 
 impl Default for PeerProcesses {
     fn default() -> Self {
-        Self { cache: Arc::default(), permits: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+        let permits = Arc::new(Semaphore::new(LOOKUPS_MAX));
+        Self { cache: Arc::default(), holders: Holders::default(), permits }
     }
 }
 
@@ -73,49 +78,70 @@ impl PeerProcesses {
     /// The process that holds the client's end. `hint_pid` (the `_pid` attribute) only makes it faster:
     /// it counts if that process is seen to hold the connection.
     pub async fn process_of(&self, socket: PeerSocket, hint_pid: Option<u32>) -> PeerProcess {
-        let unknown = |reason: &str| PeerProcess::Unknown { reason: reason.to_owned() };
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return unknown("Branchline is stopping");
+        match self.look_up(socket, hint_pid).await {
+            Ok(process) => PeerProcess::Found(process),
+            Err(reason) => PeerProcess::Unknown { reason },
+        }
+    }
+
+    async fn look_up(&self, socket: PeerSocket, hint_pid: Option<u32>) -> Result<ProcessIdentity, String> {
+        let of_it = match self.blocking(move |cache| without_scan(socket, hint_pid, cache)).await? {
+            FirstLook::Done(process) => return Ok(process),
+            FirstLook::ScanFor(of_it) => of_it,
         };
+        let platform::ClientSocket { inode, uid } = of_it;
+        let pids = self.holders.of(inode).await?;
+        self.blocking(move |cache| match pids.as_slice() {
+            [] => Err("no process that Branchline can see holds the connection: it is gone, or runs in \
+                 another pid namespace"
+                .to_owned()),
+            [pid] => read_holder(*pid, inode, uid, cache),
+            pids => read_several(pids, inode, uid, cache),
+        })
+        .await
+    }
+
+    /// /proc blocks: a process that is swapped out or exiting can hold its files up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Mutex<Cache>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|_| "Branchline is stopping".to_owned())?;
         let cache = Arc::clone(&self.cache);
-        // /proc blocks: a process that is swapped out or exiting can hold its files up.
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            look_up(socket, hint_pid, &cache)
+            job(&cache)
         });
-        match task.await {
-            Ok(Ok(process)) => PeerProcess::Found(process),
-            Ok(Err(reason)) => PeerProcess::Unknown { reason },
-            Err(_) => unknown("the look-up was cut off"),
-        }
+        task.await.unwrap_or_else(|_| Err("the look-up was cut off".to_owned()))
     }
 }
 
-fn look_up(
+/// What can be told without a look at all processes.
+enum FirstLook {
+    Done(ProcessIdentity),
+    ScanFor(platform::ClientSocket),
+}
+
+fn without_scan(
     socket: PeerSocket,
     hint_pid: Option<u32>,
     cache: &Mutex<Cache>,
-) -> Result<ProcessIdentity, String> {
+) -> Result<FirstLook, String> {
     match socket {
         PeerSocket::Unix { pid: 0, .. } => Err("it runs in another pid namespace".to_owned()),
         PeerSocket::Unix { pid, uid } => {
             may_look_at(uid)?;
-            read(pid, uid, cache)
+            read(pid, uid, cache).map(FirstLook::Done)
         }
         PeerSocket::Tcp { local, peer } => {
-            let platform::ClientSocket { inode, uid } = platform::client_socket(local, peer)?;
-            may_look_at(uid)?;
-            if let Some(pid) = hint_pid
-                && platform::holds(pid, inode)
-            {
-                return read_holder(pid, inode, uid, cache);
-            }
-            match platform::holders(inode)?.as_slice() {
-                [] => Err("no process that Branchline can see holds the connection: it is gone, or runs in \
-                     another pid namespace"
-                    .to_owned()),
-                [pid] => read_holder(*pid, inode, uid, cache),
-                pids => read_several(pids, inode, uid, cache),
+            let of_it = platform::client_socket(local, peer)?;
+            may_look_at(of_it.uid)?;
+            match hint_pid {
+                Some(pid) if platform::holds(pid, of_it.inode) => {
+                    read_holder(pid, of_it.inode, of_it.uid, cache).map(FirstLook::Done)
+                }
+                _ => Ok(FirstLook::ScanFor(of_it)),
             }
         }
     }

@@ -253,37 +253,3 @@ async fn a_process_is_read_again_after_an_exec_of_the_same_program() {
     timeout(DEADLINE, stream.read_u8()).await.expect("in time").expect("the new program speaks");
     check_shell(&found(peers.process_of(socket, None).await), &shell, "polecat-after");
 }
-
-/// Prints what a look-up costs; nothing to do with right or wrong, so only on demand.
-#[tokio::test]
-#[ignore = "a measurement: cargo test --release -- --ignored --nocapture look_up_costs"]
-async fn look_up_costs() {
-    let (listener, at) = listen(Ipv4Addr::LOCALHOST).await;
-    let shell = Shell::connected_to(
-        at,
-        "polecat-x",
-        "for _ in {1..220}; do cat <&4 3>&- & done; echo >&3; wait_for_end",
-    );
-    let (mut stream, socket) = accept(&listener).await;
-    stream.read_u8().await.expect("all started");
-    let processes = std::fs::read_dir("/proc").expect("there").flatten();
-    let processes =
-        processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    let cached = PeerProcesses::new();
-    for (name, hint, fresh) in [
-        ("hint, remembered", Some(shell.pid()), false),
-        ("hint, read anew", Some(shell.pid()), true),
-        ("scan, remembered", None, false),
-    ] {
-        let mut micros = Vec::new();
-        for _ in 0..200 {
-            let new = PeerProcesses::new();
-            let begun = std::time::Instant::now();
-            let peers = if fresh { &new } else { &cached };
-            check_shell(&found(peers.process_of(socket, hint).await), &shell, "polecat-x");
-            micros.push(begun.elapsed().as_micros());
-        }
-        micros.sort_unstable();
-        println!("{processes} processes, {name}: median {} µs, p95 {} µs", micros[100], micros[190]);
-    }
-}

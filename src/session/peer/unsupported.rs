@@ -18,8 +18,17 @@ pub(super) fn holds(_pid: u32, _inode: u32) -> bool {
     false
 }
 
-pub(super) fn holders(_inode: u32) -> Result<Vec<u32>, String> {
-    Err(NOT_SUPPORTED.to_owned())
+#[derive(Debug, Default)]
+pub(super) struct SocketTable;
+
+impl SocketTable {
+    pub(super) fn scan(&mut self, _all: bool) -> Result<(), String> {
+        Err(NOT_SUPPORTED.to_owned())
+    }
+
+    pub(super) fn holders(&self, _inode: u32) -> Vec<u32> {
+        Vec::new()
+    }
 }
 
 pub(super) fn image(_pid: u32) -> Option<super::Image> {
