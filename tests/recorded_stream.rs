@@ -43,6 +43,8 @@ struct Events {
 /// Feeds `stream` in two pieces that meet at `cut`; what lies after the reply is not taken.
 fn events(command: Command, deprecate_eof: bool, stream: &[u8], cut: usize) -> Events {
     let mut tracker = ReplyTracker::new(command.expects().unwrap(), deprecate_eof);
+    // A reply is numbered on from its command, and a few of the recorded commands took several frames.
+    tracker.begins_with(stream[3]);
     let (mut at, mut files) = (0, 0);
     for end in [cut, stream.len()] {
         while at < end && !tracker.is_done() {

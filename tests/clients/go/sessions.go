@@ -168,7 +168,7 @@ func dolt(db *sql.DB) {
 	attempt("checkout", func() (any, error) { return rows(db, "CALL DOLT_CHECKOUT(?)", "main") })
 	attempt("main", func() (any, error) { return rows(db, "SELECT COUNT(*) FROM beads WHERE title = ?", "on work") })
 	attempt("qualified", func() (any, error) {
-		return rows(db, "SELECT COUNT(*) FROM `"+database+"/work`.beads WHERE title = ?", "on work")
+		return rows(db, fmt.Sprintf("SELECT COUNT(*) FROM `%s/work`.beads WHERE title = ?", database), "on work")
 	})
 }
 
