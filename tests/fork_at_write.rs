@@ -90,7 +90,8 @@ fn in_the_middle_of_several(client: &mut Client) {
 #[test]
 fn every_first_write_goes_to_the_branch_and_main_stays_as_it_was() {
     let town = Town::start("");
-    let ways: [(&str, fn(&mut Client)); 7] = [
+    type Way = (&'static str, fn(&mut Client));
+    let ways: [Way; 7] = [
         ("autocommit", autocommit),
         ("prepared", prepared),
         ("begin", first_in_a_transaction),

@@ -39,7 +39,8 @@ fn counter(connect: impl Fn() -> Client, leave: fn(&mut Client)) -> String {
 fn an_update_is_not_lost_to_the_transaction_that_dolt_leaves_open() {
     let town = town();
     town.database("residue", &[]);
-    let ways: [(&str, fn(&mut Client)); 5] = [
+    type Way = (&'static str, fn(&mut Client));
+    let ways: [Way; 5] = [
         ("a failed INSERT", |a| assert_eq!(a.err(DUPLICATE).code, 1062)),
         ("SHOW WARNINGS", |a| {
             a.rows("SHOW WARNINGS");

@@ -259,7 +259,8 @@ fn set_assignments() {
         other => panic!("{text}: {other:?}"),
     };
     use Scope::*;
-    let cases: &[(&str, &[(&str, Scope, &str, &str)], bool, Pins)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, Scope, &'a str, &'a str)], bool, Pins);
+    let cases: &[Case<'_>] = &[
         (
             "SET autocommit=0",
             &[("autocommit", Session, "0", "SET SESSION autocommit = 0")],
