@@ -66,8 +66,8 @@ async fn forks_under_writers_are_snapshots() {
             "CREATE TABLE taken (id INT PRIMARY KEY, n INT)",
             "CREATE TABLE given (id INT PRIMARY KEY, n INT, FOREIGN KEY (id) REFERENCES taken (id))",
             "CREATE TABLE events (id VARCHAR(36) PRIMARY KEY, taken INT, FOREIGN KEY (taken) REFERENCES taken (id))",
-            "CREATE TABLE logged (id VARCHAR(36) PRIMARY KEY)",
-            "CREATE TRIGGER tr AFTER INSERT ON events FOR EACH ROW INSERT INTO logged VALUES (new.id)",
+            "CREATE TABLE audit (id VARCHAR(36) PRIMARY KEY)",
+            "CREATE TRIGGER tr AFTER INSERT ON events FOR EACH ROW INSERT INTO audit VALUES (new.id)",
             "CALL DOLT_COMMIT('-Am', 'init')",
         ],
     )
@@ -119,9 +119,9 @@ async fn forks_under_writers_are_snapshots() {
         let sums: i64 =
             one(&mut conn, "SELECT (SELECT SUM(n) FROM taken) + (SELECT SUM(n) FROM given)").await;
         assert_eq!(sums, 0, "{name} has half of a transaction");
-        let unlogged: i64 =
-            one(&mut conn, "SELECT (SELECT COUNT(*) FROM events) - (SELECT COUNT(*) FROM logged)").await;
-        assert_eq!(unlogged, 0, "{name} has an event without what its trigger wrote");
+        let unaudited: i64 =
+            one(&mut conn, "SELECT (SELECT COUNT(*) FROM events) - (SELECT COUNT(*) FROM audit)").await;
+        assert_eq!(unaudited, 0, "{name} has an event without what its trigger wrote");
         let given: i64 = one(&mut conn, "SELECT CAST(SUM(n) AS SIGNED) FROM given").await;
         assert!(given >= i64::try_from(before).expect("few"), "{name}: {given} of {before} transactions");
     }
@@ -133,7 +133,7 @@ async fn forks_under_writers_are_snapshots() {
         let given: i64 = one(&mut conn, &format!("SELECT n FROM given WHERE id = {id}")).await;
         assert_eq!(given, i64::from(*rounds), "what writer {id} wrote to main is there");
     }
-    let events: i64 = one(&mut conn, "SELECT COUNT(*) FROM logged").await;
+    let events: i64 = one(&mut conn, "SELECT COUNT(*) FROM audit").await;
     assert_eq!(events, rounds.iter().map(|(_, rounds)| i64::from(*rounds)).sum::<i64>());
     assert_eq!(
         one::<String>(&mut conn, "SELECT dolt_hashof('main')").await,
@@ -172,7 +172,7 @@ async fn a_refusal_names_what_to_run_and_that_helps() {
         assert_eq!(
             refused.to_string(),
             "cannot fork polecat-x from main of f: it has uncommitted triggers, procedures, or settings of Dolt's \
-             own tables; Dolt-commit there first: USE `f/main`; CALL DOLT_COMMIT('-Am', '…')"
+             own tables, or its schema was changed meanwhile; Dolt-commit there first: USE `f/main`; CALL DOLT_COMMIT('-Am', '…')"
         );
         run(&mut conn, &["USE `f/main`", "CALL DOLT_COMMIT('-Am', '…')"]).await;
         fork(&mut root(dolt.port()).await, "f", "polecat-x").await.expect(uncommitted);

@@ -18,9 +18,6 @@ pub const UNFINISHED_PREFIX: &str = "branchline-fork/";
 /// From the start again: main's schema moved meanwhile.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Copies of what differs: more than one if triggers wrote on the copy.
-const PASSES_MAX: u32 = 5;
-
 /// Dolt's own tables that can be written as they are.
 const WRITABLE_SYSTEM_TABLES: [&str; 2] = ["dolt_ignore", "dolt_docs"];
 
@@ -190,32 +187,41 @@ impl Copy<'_> {
         if main.everything == copy.everything {
             return Ok(Forked { hash: main.everything, tables_copied: 0 });
         }
-        self.prepare(control).await?;
+        let views = self.prepare(control).await?;
+        let triggers = self.drop_triggers(control).await?;
         // The transaction's snapshot is what is forked, whatever is written to main meanwhile.
         control.query_drop("BEGIN").await?;
         let main = self.hashes_of(control, &self.main).await?;
-        let mut tables_copied = 0;
-        for _ in 0..PASSES_MAX {
-            let copy = self.hashes_of(control, &self.fork.unfinished).await?;
-            if main.everything == copy.everything {
-                control.query_drop("COMMIT").await?;
-                return Ok(Forked { hash: main.everything, tables_copied });
-            }
-            let differs = |(table, hash): &(&String, &String)| copy.tables.get(*table) != Some(*hash);
-            let differing: Vec<&String> =
-                main.tables.iter().filter(differs).map(|(table, _)| table).collect();
-            if differing.is_empty() {
-                return Err(self.not_copied(
-                    "it has uncommitted triggers, procedures, or settings of Dolt's own tables",
-                ));
-            }
-            for table in differing {
-                self.copy_rows(control, table).await?;
-                tables_copied += 1;
-            }
+        let copy = self.hashes_of(control, &self.fork.unfinished).await?;
+        let differs = |(table, hash): &(&String, &String)| copy.tables.get(*table) != Some(*hash);
+        let differing: Vec<&String> = main.tables.iter().filter(differs).map(|(table, _)| table).collect();
+        for table in &differing {
+            self.copy_rows(control, table).await?;
         }
-        Err(self
-            .not_copied("its tables' schemas were changed meanwhile, or its triggers change what is copied"))
+        control.query_drop("COMMIT").await?;
+        if triggers {
+            // With the time that each was created, which CREATE TRIGGER would set anew.
+            control.query_drop("CALL DOLT_CHECKOUT('HEAD', '--', 'dolt_schemas')").await?;
+        }
+        replace_views(control, &views).await?;
+        if hash_of_everything(control).await? != main.everything {
+            return Err(self.not_copied(
+                "it has uncommitted triggers, procedures, or settings of Dolt's own tables, or its schema was \
+                 changed meanwhile",
+            ));
+        }
+        Ok(Forked { hash: main.everything, tables_copied: differing.len() })
+    }
+
+    /// On the copy, where they would write to other tables what main has already. Whether there were any.
+    async fn drop_triggers(&self, control: &mut Conn) -> Result<bool, mysql_async::Error> {
+        on(control, self.fork.database, &self.fork.unfinished).await?;
+        let names: Vec<String> =
+            control.query("SELECT name FROM dolt_schemas WHERE type = 'trigger'").await?;
+        for name in &names {
+            control.query_drop(format!("DROP TRIGGER {}", quoted(name))).await?;
+        }
+        Ok(!names.is_empty())
     }
 
     async fn hashes_of(&self, control: &mut Conn, branch: &str) -> Result<Hashes, mysql_async::Error> {
@@ -223,8 +229,8 @@ impl Copy<'_> {
         hashes(control).await
     }
 
-    /// Schemas, views and Dolt's own tables, of which the copy has those of main's HEAD.
-    async fn prepare(&self, control: &mut Conn) -> Result<(), Stopped> {
+    /// Schemas and Dolt's own tables, of which the copy has those of main's HEAD. Main's views.
+    async fn prepare(&self, control: &mut Conn) -> Result<BTreeMap<String, String>, Stopped> {
         on(control, self.fork.database, &self.main).await?;
         // On the copy such a table is main's own: writing to it would write to main.
         let nonlocal: Option<u64> = control.query_first("SELECT COUNT(*) FROM dolt_nonlocal_tables").await?;
@@ -248,14 +254,7 @@ impl Copy<'_> {
                 self.copy_rows(control, table).await?;
             }
         }
-        let old = views(control).await?;
-        for name in old.keys().filter(|name| wanted.get(*name) != old.get(*name)) {
-            control.query_drop(format!("DROP VIEW {}", quoted(name))).await?;
-        }
-        for (_, statement) in wanted.iter().filter(|(name, statement)| old.get(*name) != Some(statement)) {
-            control.query_drop(statement).await?;
-        }
-        Ok(())
+        Ok(wanted)
     }
 
     /// On the copy: replaces a table's rows by main's.
@@ -322,6 +321,20 @@ async fn views(control: &mut Conn) -> Result<BTreeMap<String, String>, mysql_asy
     let rows: Vec<(String, String)> =
         control.query("SELECT name, fragment FROM dolt_schemas WHERE type = 'view'").await?;
     Ok(rows.into_iter().collect())
+}
+
+async fn replace_views(
+    control: &mut Conn,
+    wanted: &BTreeMap<String, String>,
+) -> Result<(), mysql_async::Error> {
+    let old = views(control).await?;
+    for name in old.keys().filter(|name| wanted.get(*name) != old.get(*name)) {
+        control.query_drop(format!("DROP VIEW {}", quoted(name))).await?;
+    }
+    for (_, statement) in wanted.iter().filter(|(name, statement)| old.get(*name) != Some(statement)) {
+        control.query_drop(statement).await?;
+    }
+    Ok(())
 }
 
 /// Generated columns refuse values, and Dolt tells which they are in SHOW CREATE TABLE only. Where a comment
