@@ -2,6 +2,20 @@
 
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;
-#[path = "../../src/statement/mod.rs"]
-pub mod statement;
+/// What of it parses; the rest of the room needs sockets.
+#[path = "."]
+pub mod statement {
+    #[path = "../../src/statement/body.rs"]
+    mod body;
+    #[path = "../../src/statement/classify.rs"]
+    pub mod classify;
+    #[path = "../../src/statement/lexer.rs"]
+    pub mod lexer;
+    #[path = "../../src/statement/reader.rs"]
+    mod reader;
+    #[path = "../../src/statement/set.rs"]
+    mod set;
+    #[path = "../../src/statement/summary.rs"]
+    mod summary;
+}
 pub mod targets;

@@ -53,8 +53,8 @@ impl Session {
                 if let Some(runs) = &plan.runs {
                     self.saw_uncalled_transaction(runs, before.1);
                     self.after_statements(runs, tracker, begin);
-                    if must_ask_where(runs, tracker) {
-                        self.ask_where_or_lose().await;
+                    if let Some(moved) = may_have_moved(runs, tracker) {
+                        self.ask_where_or_lose(moved).await;
                     }
                 }
                 if before != (self.state.database.clone(), self.state.in_transaction()) {
@@ -66,10 +66,9 @@ impl Session {
                     client.cancel.cancel();
                 }
             }
-            // Dolt takes an empty name and stays where it is.
-            Command::InitDb if plan.database.as_deref() == Some("") => {}
             Command::InitDb if ok.is_some() => {
-                self.state.database = plan.database;
+                // Dolt takes an empty name for no database.
+                self.state.database = plan.database.filter(|database| !database.is_empty());
                 self.show();
             }
             Command::StmtPrepare => {
@@ -163,7 +162,7 @@ impl Session {
             let assigned = self.context.assigned.all();
             if self.routed
                 && !self.heads.is_empty()
-                && let Ok(listing) = self.context.branches.listing().await
+                && let Ok(listing) = self.listing().await
             {
                 self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
             }
@@ -175,27 +174,41 @@ impl Session {
         Ok(())
     }
 
-    async fn ask_where_or_lose(&mut self) {
-        if let Err(error) = self.ask_where().await {
+    async fn ask_where_or_lose(&mut self, moved: Moved) {
+        if let Err(error) = self.ask_where(moved).await {
             self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
         }
         self.show();
     }
 }
 
-/// Whether the statements may have changed the database or a branch in a way that their text doesn't say.
-fn must_ask_where(runs: &Summary, tracker: &ReplyTracker) -> bool {
+/// What statements may have changed in a way that their text doesn't say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// The current database.
+    Database,
+    /// The branch too.
+    Branch,
+}
+
+fn may_have_moved(runs: &Summary, tracker: &ReplyTracker) -> Option<Moved> {
     let moves = |kind: &Kind| match kind {
-        Kind::Call { procedure, .. } => procedure == "dolt_checkout" || !procedure.starts_with("dolt_"),
+        Kind::Call { procedure, .. } if procedure == "dolt_checkout" || !procedure.starts_with("dolt_") => {
+            Some(Moved::Branch)
+        }
         Kind::Set { assignments } => assignments
             .iter()
-            .any(|assignment| assignment.scope == Scope::Session && assignment.name.ends_with("_head_ref")),
-        Kind::Use { .. } => runs.statements.len() > 1,
-        _ => false,
+            .any(|assignment| assignment.scope == Scope::Session && assignment.name.ends_with("_head_ref"))
+            .then_some(Moved::Branch),
+        Kind::Use { .. } if runs.statements.len() > 1 => Some(Moved::Database),
+        _ => None,
     };
     if !runs.whole && runs.statements.len() > 1 {
-        return true;
+        return Some(Moved::Branch);
     }
-    let one_failed = tracker.had_err() && runs.statements.len() == 1;
-    !one_failed && runs.statements.iter().any(moves)
+    if tracker.had_err() && runs.statements.len() == 1 {
+        return None;
+    }
+    let moved: Vec<Moved> = runs.statements.iter().filter_map(moves).collect();
+    if moved.contains(&Moved::Branch) { Some(Moved::Branch) } else { moved.first().copied() }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
+use super::after::Moved;
 use super::heads::Place;
 use super::route::Requested;
 use super::routed::Session;
@@ -50,6 +51,13 @@ impl Session {
     pub async fn ensure_backend(&mut self) -> Result<(), Trouble> {
         if self.backend.is_some() {
             return Ok(());
+        }
+        wait_for_dolt(&self.context.dolt).await;
+        // A database that was dropped since must not keep the session from the others.
+        if !self.heads.is_empty()
+            && let Ok(listing) = self.listing().await
+        {
+            self.heads.forget_dropped(&listing);
         }
         let login = BackendLogin { database: self.state.database.clone(), ..self.login.clone() };
         let mut lease = self.lease(&login).await?;
@@ -193,8 +201,9 @@ impl Session {
         questions
     }
 
-    /// Asks where the session is, after a statement that may have moved it.
-    pub async fn ask_where(&mut self) -> Result<(), BackendError> {
+    /// Asks where the session is, after a statement that may have moved it. A branch counts as the client's own
+    /// choice only if the statement may have chosen one: a session that is still to get its branch reads main.
+    pub async fn ask_where(&mut self, moved: Moved) -> Result<(), BackendError> {
         let Some(backend) = self.backend.as_mut() else { return Ok(()) };
         let answers = backend.ask(&[Question::query("SELECT DATABASE(), ACTIVE_BRANCH()")]).await?;
         if let Some([database, branch]) = answers.first().and_then(Answer::row) {
@@ -206,7 +215,7 @@ impl Session {
                     Some(Place::Routed(known) | Place::Chosen(known)) => known != branch,
                     _ => true,
                 };
-                if is_new {
+                if is_new && moved == Moved::Branch {
                     self.heads.chose(&database, branch);
                 }
             }

@@ -106,6 +106,11 @@ impl Heads {
         self.by_database.retain(|_, head| !matches!(head.place, Place::Chosen(_)));
     }
 
+    /// Forgets databases that are not there any more.
+    pub fn forget_dropped(&mut self, listing: &Listing) {
+        self.by_database.retain(|name, _| listing.database(name).is_some());
+    }
+
     /// Databases and branches to set on a backend that is new or was reset.
     pub fn to_set(&self) -> Vec<(String, String)> {
         self.by_database

@@ -15,6 +15,7 @@ use super::prepared::PreparedStatements;
 use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
+use crate::branch::Listing;
 use crate::clients::{Client, Registration};
 use crate::pool::{BackendLogin, Lease};
 use crate::wire::capability;
@@ -128,12 +129,7 @@ impl Session {
         if self.routed && self.heads.is_empty() {
             return Ok(());
         }
-        let context = Arc::clone(&self.context);
-        let listing = context.forks.listing(context.dolt.control(), &context.branches).await;
-        let listing = listing.map_err(|error| {
-            let text = format!("Branchline cannot read the list of branches: {error}");
-            Trouble::Tell(ErrInfo::new(1105, "HY000", text))
-        })?;
+        let listing = self.listing().await?;
         self.routed = true;
         let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
         if changed && self.backend.is_some() {
@@ -141,6 +137,15 @@ impl Session {
         }
         self.show();
         Ok(())
+    }
+
+    /// All databases and branches, none of them half made.
+    pub async fn listing(&self) -> Result<Arc<Listing>, Trouble> {
+        let context = &self.context;
+        context.forks.listing(context.dolt.control(), &context.branches).await.map_err(|error| {
+            let text = format!("Branchline cannot read the list of branches: {error}");
+            Trouble::Tell(ErrInfo::new(1105, "HY000", text))
+        })
     }
 
     /// Looks up the peer's process, unless what the client sent itself decides everywhere.
