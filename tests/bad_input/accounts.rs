@@ -49,13 +49,10 @@ fn refused_logins_read_as_dolt_says_them() {
         let dolts = Client::tcp(dolt, &Login::account(user, "right").on("nowhere"));
         assert_eq!(other.err(), dolts.err(), "{user} on a database that does not exist");
     }
-    // The password is right, but Branchline can't be this account for Dolt: said, with what to do.
+    // Its password can't be checked, so that whoever asks may be a stranger: the reason is only in the log.
     let sha = Client::tcp(branchline.addr(), &Login::account("sha", "right")).err().expect("refused");
-    assert_eq!(sha.code(), 1045, "{sha}");
-    assert!(
-        sha.text().contains("caching_sha2_password") && sha.text().contains("ALTER USER 'sha'@'%'"),
-        "{sha}"
-    );
+    assert_eq!((sha.code(), sha.text()), (1045, "Access denied for user 'sha'"));
+    // The password is right, but Branchline can't be this account for Dolt: said, with what to do.
     let from = Ipv4Addr::new(127, 0, 0, 2);
     let second = |password| {
         let wire = Wire::tcp_from(from, branchline.addr()).expect("a connection");
@@ -63,7 +60,10 @@ fn refused_logins_read_as_dolt_says_them() {
     };
     let bound = second("right");
     assert_eq!(bound.code(), 1045, "{bound}");
-    assert!(bound.text().contains("bound to that host") && bound.text().contains("RENAME USER"), "{bound}");
+    assert!(
+        bound.text().contains("bound to that host") && bound.text().contains("CREATE USER 'second'@'%'"),
+        "{bound}"
+    );
     assert_eq!(
         second("wrong").text(),
         "Access denied for user 'second'",
