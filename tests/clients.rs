@@ -35,8 +35,9 @@ const SOCKET: &str = "sql.sock";
 const RUN_DEADLINE: Duration = Duration::from_secs(180);
 const SETUP_DEADLINE: Duration = Duration::from_secs(60);
 
-/// With other connections busy, cursors of Dolt 1.88.1 went wrong without Branchline too: a first row read 0 for 3, another 1
-/// for 0; and once Dolt closed the connection at a COM_STMT_FETCH. Why is not known. So a client that uses cursors runs alone.
+/// With other connections busy, cursors of Dolt 1.88.1 read wrong first rows without Branchline too (0 for 3, 1 for 0). Through
+/// Branchline Dolt once closed the connection at a COM_STMT_FETCH; whether it would without is not known. So a client that uses
+/// cursors runs alone.
 static TRAFFIC: RwLock<()> = RwLock::new(());
 
 /// Clients that use cursors.

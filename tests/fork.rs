@@ -241,3 +241,41 @@ async fn forks_that_were_cut_off_leave_nothing_half_made() {
         assert_eq!(one::<String>(&mut conn, "SELECT dolt_hashof_db()").await, main, "main is as it was");
     }
 }
+
+/// What bd's tables have: defaults that Dolt's own patch writes down wrong, in tables that are new or ignored.
+#[tokio::test]
+async fn new_and_ignored_tables_keep_their_defaults() {
+    let dolt = PlainDolt::start();
+    let mut conn = root(dolt.port()).await;
+    with_uncommitted_row(&mut conn).await;
+    let columns = "id VARCHAR(36) PRIMARY KEY DEFAULT (uuid()), at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+                   changed TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, \
+                   labels JSON DEFAULT (JSON_OBJECT()), note VARCHAR(9) DEFAULT 'it''s', n INT NOT NULL DEFAULT 0, \
+                   t_id INT, KEY by_n (n)";
+    run(
+        &mut conn,
+        &[
+            "INSERT INTO dolt_ignore VALUES ('wisp%', true)",
+            &format!("CREATE TABLE fresh ({columns})"),
+            &format!("CREATE TABLE wisps ({columns})"),
+            "INSERT INTO fresh (id, t_id) VALUES ('a', 3)",
+            "INSERT INTO wisps (id, t_id) VALUES ('b', 1)",
+        ],
+    )
+    .await;
+    let mut control = root(dolt.port()).await;
+    fork(&mut control, "f", "polecat-x").await.expect("forked");
+    for table in ["fresh", "wisps"] {
+        let mut seen = Vec::new();
+        for branch in ["main", "polecat-x"] {
+            run(&mut conn, &[&format!("USE `f/{branch}`")]).await;
+            let (_, create): (String, String) =
+                conn.query_first(format!("SHOW CREATE TABLE {table}")).await.expect("asked").expect("a row");
+            let at: String =
+                one(&mut conn, &format!("SELECT CONCAT(id, at, changed, note, t_id) FROM {table}")).await;
+            seen.push((create, at));
+        }
+        assert_eq!(seen[0], seen[1], "{table}");
+        run(&mut conn, &[&format!("INSERT INTO {table} (t_id) VALUES (2)")]).await;
+    }
+}

@@ -237,12 +237,20 @@ impl Copy<'_> {
         if nonlocal != Some(0) {
             return Err(self.not_copied("it has tables in dolt_nonlocal_tables and uncommitted rows"));
         }
-        let schema: Vec<(String, String)> = control
+        let mut schema: Vec<(String, String)> = control
             .query(
                 "SELECT table_name, statement FROM dolt_patch('HEAD', 'WORKING') \
                  WHERE diff_type = 'schema' ORDER BY statement_order",
             )
             .await?;
+        // Dolt's patch quotes DEFAULT CURRENT_TIMESTAMP, and then refuses it itself.
+        for (table, statement) in &mut schema {
+            if statement.starts_with("CREATE TABLE") && statement.contains("'CURRENT_TIMESTAMP") {
+                let create: Option<(String, String)> =
+                    control.query_first(format!("SHOW CREATE TABLE {}", quoted(table))).await?;
+                *statement = create.map(|(_, create)| create).unwrap_or_else(|| std::mem::take(statement));
+            }
+        }
         let changed: Vec<String> = control.query("SELECT table_name FROM dolt_status").await?;
         let wanted = views(control).await?;
         on(control, self.fork.database, &self.fork.unfinished).await?;
