@@ -10,6 +10,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use thiserror::Error;
 
+use super::directory::sql_identifier;
 use crate::session::route::branch_name;
 
 /// Under this name a branch is built; one that is left over was never finished.
@@ -219,7 +220,7 @@ impl Copy<'_> {
         let names: Vec<String> =
             control.query("SELECT name FROM dolt_schemas WHERE type = 'trigger'").await?;
         for name in &names {
-            control.query_drop(format!("DROP TRIGGER {}", quoted(name))).await?;
+            control.query_drop(format!("DROP TRIGGER {}", sql_identifier(name))).await?;
         }
         Ok(!names.is_empty())
     }
@@ -247,7 +248,7 @@ impl Copy<'_> {
         for (table, statement) in &mut schema {
             if statement.starts_with("CREATE TABLE") && statement.contains("'CURRENT_TIMESTAMP") {
                 let create: Option<(String, String)> =
-                    control.query_first(format!("SHOW CREATE TABLE {}", quoted(table))).await?;
+                    control.query_first(format!("SHOW CREATE TABLE {}", sql_identifier(table))).await?;
                 *statement = create.map(|(_, create)| create).unwrap_or_else(|| std::mem::take(statement));
             }
         }
@@ -267,14 +268,14 @@ impl Copy<'_> {
 
     /// On the copy: replaces a table's rows by main's.
     async fn copy_rows(&self, control: &mut Conn, table: &str) -> Result<(), Stopped> {
-        let table = quoted(table);
+        let table = sql_identifier(table);
         let create: Option<(String, String)> =
             control.query_first(format!("SHOW CREATE TABLE {table}")).await?;
         let create = create.map(|(_, create)| create).unwrap_or_default();
         let columns: Vec<mysql_async::Row> = control.query(format!("SHOW COLUMNS FROM {table}")).await?;
         let columns = columns.iter().filter_map(|column| column.get::<String, _>("Field"));
         let columns: Vec<String> =
-            columns.map(|name| quoted(&name)).filter(|name| !is_generated(name, &create)).collect();
+            columns.map(|name| sql_identifier(&name)).filter(|name| !is_generated(name, &create)).collect();
         let columns = columns.join(", ");
         let from = revision(self.fork.database, &self.main);
         control.query_drop(format!("DELETE FROM {table}")).await?;
@@ -301,11 +302,11 @@ pub(super) async fn on(control: &mut Conn, database: &str, branch: &str) -> Resu
 
 /// Where Dolt puts new sessions.
 pub(super) async fn on_default(control: &mut Conn, database: &str) -> Result<(), mysql_async::Error> {
-    control.query_drop(format!("USE {}", quoted(database))).await
+    control.query_drop(format!("USE {}", sql_identifier(database))).await
 }
 
 fn revision(database: &str, branch: &str) -> String {
-    quoted(&format!("{database}/{branch}"))
+    sql_identifier(&format!("{database}/{branch}"))
 }
 
 async fn hashes(control: &mut Conn) -> Result<Hashes, mysql_async::Error> {
@@ -337,7 +338,7 @@ async fn replace_views(
 ) -> Result<(), mysql_async::Error> {
     let old = views(control).await?;
     for name in old.keys().filter(|name| wanted.get(*name) != old.get(*name)) {
-        control.query_drop(format!("DROP VIEW {}", quoted(name))).await?;
+        control.query_drop(format!("DROP VIEW {}", sql_identifier(name))).await?;
     }
     for (_, statement) in wanted.iter().filter(|(name, statement)| old.get(*name) != Some(statement)) {
         control.query_drop(statement).await?;
@@ -352,8 +353,4 @@ fn is_generated(quoted_column: &str, create: &str) -> bool {
         let definition = line.trim_start().strip_prefix(quoted_column);
         definition.is_some_and(|definition| definition.contains(" GENERATED ALWAYS AS ("))
     })
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }

@@ -52,13 +52,6 @@ impl Session {
         if self.backend.is_some() {
             return Ok(());
         }
-        wait_for_dolt(&self.context.dolt).await;
-        // A database that was dropped since must not keep the session from the others.
-        if !self.heads.is_empty()
-            && let Ok(listing) = self.listing().await
-        {
-            self.heads.forget_dropped(&listing);
-        }
         let login = BackendLogin { database: self.state.database.clone(), ..self.login.clone() };
         let mut lease = self.lease(&login).await?;
         self.dress(&mut lease).await?;
@@ -66,6 +59,18 @@ impl Session {
         let id = self.backend.as_ref().map(|backend| backend.id);
         self.entry().update(|view| view.backend_id = id);
         Ok(())
+    }
+
+    /// Opens a backend for a session that has lost its own.
+    pub async fn ensure_backend_again(&mut self) -> Result<(), Trouble> {
+        if self.backend.is_none() && !self.heads.is_empty() {
+            wait_for_dolt(&self.context.dolt).await;
+            // A database that was dropped since must not keep the session from the others.
+            if let Ok(listing) = self.listing().await {
+                self.heads.forget_dropped(&listing);
+            }
+        }
+        self.ensure_backend().await
     }
 
     async fn lease(&self, login: &BackendLogin) -> Result<Lease, Trouble> {

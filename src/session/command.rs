@@ -73,7 +73,7 @@ impl Session {
             self.ensure_routed().await?;
         }
         self.refuse_databases(incoming, &plan, summary.as_deref())?;
-        self.ensure_backend().await?;
+        self.ensure_backend_again().await?;
         if let Some(runs) = &plan.runs
             && runs.may_write
             && self.heads.all().any(|head| matches!(head.place, Place::Pending(_)))

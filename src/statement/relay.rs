@@ -99,10 +99,7 @@ pub async fn relay_reply(
             wait_for_dolt(client, backend).await?;
             continue;
         }
-        let mut patch = None;
-        if let Some(id) = to_patch.take() {
-            patch = Some(id);
-        }
+        let patch = to_patch.take();
         let (taken, progress) = tracker.feed(backend.inbox.bytes()).map_err(BackendError::from)?;
         if let Some(id) = patch {
             let bytes = backend.inbox.bytes_mut();
