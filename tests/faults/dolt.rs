@@ -14,6 +14,8 @@ use super::support::{dolt_binary, watch};
 use super::{counters, with_config};
 
 const CLIENTS: usize = 40;
+/// What Branchline's memory may have grown by after the restart.
+const MEMORY_KIB_MAX: u64 = 10 * 1024;
 /// The promise.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// No call of a client may take longer, whatever happens: below the 10 s after which `bd` gives up.
@@ -132,14 +134,20 @@ fn killed_under_load_it_is_back_in_five_seconds_and_every_client_is_told_the_tru
         // And the load goes on.
         let now = watch::until(Duration::from_secs(20), "sums are told", total);
         watch::until(Duration::from_secs(20), "the load goes on", || total().filter(|n| *n > now + 200));
-        let after = watch::memory_kib(branchline.pid(), "VmRSS");
+        // The threads and pages that the reconnecting took are given back after some seconds, a leak is not.
+        let settled = Instant::now() + Duration::from_secs(20);
+        let mut after = watch::memory_kib(branchline.pid(), "VmRSS");
+        while after >= before + MEMORY_KIB_MAX && Instant::now() < settled {
+            total();
+            after = watch::memory_kib(branchline.pid(), "VmRSS");
+        }
         stop.store(true, Ordering::Relaxed);
         let seen: Vec<Seen> = workers.into_iter().map(|worker| worker.join().expect("a worker")).collect();
         (seen, (before, after), back)
     });
     println!("back after {back:?}; memory in KiB before and after {memory:?}");
     assert!(back < BACK_WITHIN, "{back:?}");
-    assert!(memory.1 < memory.0 + 10 * 1024, "memory in KiB before and after: {memory:?}");
+    assert!(memory.1 < memory.0 + MEMORY_KIB_MAX, "memory in KiB before and after: {memory:?}");
     let mut asking = Client::root(addr);
     for (id, seen) in seen.iter().enumerate() {
         let load = loads[id % loads.len()];
