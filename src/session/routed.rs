@@ -39,8 +39,22 @@ pub struct Session {
     pub backend: Option<Lease>,
     /// A command is with Dolt and its reply is not complete.
     pub in_flight: bool,
-    /// A payload to send instead of the one in the inbox.
-    pub replacement: Option<Vec<u8>>,
+    /// The client's transaction.
+    pub transaction: Transaction,
+    /// Its commands.
+    pub log: Log,
+    /// Its place in the write lanes.
+    pub seat: Seat,
+    /// The backend that the transaction is open on, or that the last command went to.
+    pub opened_on: Option<(u64, u32)>,
+    /// The open transaction has lost its snapshot.
+    pub must_rerun: bool,
+    /// Lanes are kept for a Dolt commit.
+    pub kept: bool,
+    /// Whose habits it has: program and account.
+    pub habit: Habit,
+    /// The rule that it falls under.
+    pub lane_rules: LaneRules,
     /// COM_SET_OPTION's choice while Dolt has not agreed yet.
     pub option_sent: Option<bool>,
     /// What the next command is told instead of being run: the backend was lost while nobody waited.
@@ -73,7 +87,14 @@ impl Session {
             prepared: PreparedStatements::default(),
             backend: None,
             in_flight: false,
-            replacement: None,
+            transaction: Transaction::default(),
+            log: Log::new(context.logs.clone()),
+            seat: context.lanes.seat(who),
+            opened_on: None,
+            must_rerun: false,
+            kept: false,
+            habit,
+            lane_rules,
             option_sent: None,
             lost: None,
         };
@@ -200,7 +221,7 @@ impl Session {
             (None, None) => (None, "no database yet".to_owned()),
         };
         let backend_id = self.backend.as_ref().map(|backend| backend.id);
-        let in_transaction = self.state.in_transaction();
+        let in_transaction = self.transaction.is_begun();
         self.entry().update(|view| {
             view.database = database;
             view.branch = branch;

@@ -40,7 +40,7 @@ async fn serve_commands(session: &mut Session) -> Ending {
         if let Err(ending) = session.run(incoming).await {
             return ending;
         }
-        let in_transaction = session.state.in_transaction();
+        let in_transaction = session.transaction.is_begun();
         session.entry().update(|view| {
             view.doing = Doing::Idle;
             view.doing_since = Instant::now();
@@ -64,7 +64,7 @@ impl Session {
                     backend.inbox.release();
                 }
             }
-            let may_drain = self.client.inbox.is_empty() && !self.state.in_transaction();
+            let may_drain = self.client.inbox.is_empty() && !self.transaction.is_begun();
             tokio::select! {
                 biased;
                 ready = self.client.stream.ready(Interest::READABLE) => {

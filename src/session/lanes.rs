@@ -1,0 +1,211 @@
+//! The session's dealings with write lanes: which ones, waiting for them, and giving them back.
+//! Does not decide who may go: `admit` does. Always: a lane is held no longer than something may still come
+//! of what was done under it.
+
+use std::collections::BTreeSet;
+
+use super::ending::Ending;
+use super::job::{Body, Job};
+use super::routed::Session;
+use super::run::Tried;
+use crate::admit::{Cause, Committed, LaneKey, NotTaken, Reads};
+use crate::dolt::errors;
+use crate::statement::classify::Kind;
+use crate::statement::relay;
+use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
+use crate::wire::reply::{Outcome, ReplyTracker};
+use crate::wire::response::{ErrInfo, OkInfo};
+
+impl Session {
+    /// Takes the lanes that the command needs; waits for them within its budget.
+    pub async fn take_lanes(&mut self, job: &Job) -> Result<(), Tried> {
+        let mut lanes = job.wants.lanes.clone();
+        if job.wants.lanes_of_reads {
+            let (reads, _) = self.transaction.depends_on();
+            let read = self.lanes_of(&reads).await.map_err(|trouble| Tried::Tell(trouble.into_err()))?;
+            lanes.extend(read);
+        }
+        if lanes.is_empty() || self.seat.holds_all(&lanes) {
+            return Ok(());
+        }
+        self.before_new_work(job);
+        let whole = matches!(job.body, Body::Whole(_));
+        let taken = tokio::select! {
+            biased;
+            taken = self.seat.take(&lanes, job.deadline) => taken,
+            ending = relay::client_gone(&mut self.client), if whole => return Err(Tried::Ended(ending)),
+        };
+        match taken {
+            Ok(_) => Ok(()),
+            Err(NotTaken::Timeout(holder)) => {
+                let text = format!(
+                    "Lock wait timeout exceeded; try restarting transaction: {holder} (statement budget {} s, \
+                     lanes.budget_s)",
+                    self.context.config.lanes.budget.as_secs()
+                );
+                Err(Tried::Tell(ErrInfo::new(1205, "HY000", text)))
+            }
+        }
+    }
+
+    /// Whether anything that the open transaction depends on has moved since its snapshot.
+    pub fn has_moved(&self) -> bool {
+        let Some((_, snapshot)) = self.transaction.snapshot() else { return false };
+        let (mut reads, writes) = self.transaction.depends_on();
+        reads.add_lanes(&writes);
+        self.context.lanes.moved_since(&reads, snapshot)
+    }
+
+    /// The lanes of everything that was read.
+    async fn lanes_of(&self, reads: &Reads) -> Result<BTreeSet<LaneKey>, super::backend::Trouble> {
+        let mut lanes: BTreeSet<LaneKey> = reads.lanes().cloned().collect();
+        if reads.is_exact() {
+            return Ok(lanes);
+        }
+        let listing = self.listing().await?;
+        for database in listing.databases().filter(|database| reads.has_database(database)) {
+            lanes.extend(listing.branches(database).map(|branch| LaneKey::new(database, branch)));
+        }
+        Ok(lanes)
+    }
+
+    /// A lane is kept for the Dolt commit of rows that were SQL-committed; this is something else.
+    fn before_new_work(&mut self, job: &Job) {
+        let is_dolt = job.unit.dolt;
+        if self.kept && !is_dolt {
+            self.kept = false;
+            self.context.habits.missed(&self.habit);
+            if !self.own_rows() {
+                self.seat.release_kept();
+            }
+        }
+    }
+
+    /// Whether this session's SQL commits are believed to be followed by a Dolt commit.
+    fn own_rows(&self) -> bool {
+        self.context.habits.believes(&self.habit, self.rules.own_rows)
+    }
+
+    /// Takes the answer into the transaction, and gives back the lanes that it ends.
+    pub async fn after_transaction(&mut self, job: &Job, tracker: &ReplyTracker, digest: Digest) {
+        let err = match tracker.outcome() {
+            Some(Outcome::Err(err)) => Some(err.clone()),
+            _ => None,
+        };
+        let status = match tracker.outcome() {
+            Some(Outcome::Ok(OkInfo { status, .. })) => Some(*status),
+            _ => None,
+        };
+        self.settle(job, status, err.as_ref(), Some(digest)).await;
+    }
+
+    /// The same for an error that was held back.
+    pub async fn after_err(&mut self, job: &Job, err: &ErrInfo) {
+        self.settle(job, None, Some(err), None).await;
+        self.state.may_leave_residue(self.transaction.is_open());
+    }
+
+    async fn settle(&mut self, job: &Job, status: Option<u16>, err: Option<&ErrInfo>, digest: Option<Digest>) {
+        // Its SQL transaction is committed all the same.
+        let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
+        let was_open = self.transaction.is_open();
+        let facts = Facts { status, err, clock: job.clock };
+        let after = self.transaction.after(&job.unit, facts, job.begin_text.clone());
+        if after.logged {
+            self.log_command(job, digest);
+        } else if !self.transaction.is_open() {
+            self.log.clear();
+        } else if !was_open || job.unit.does == Does::Anything {
+            self.log.begin(self.state.database.clone());
+            if job.unit.does == Does::Anything {
+                self.log.lose(WhyNot::Opaque);
+            }
+        }
+        if let Some(backend) = &self.backend {
+            self.opened_on = Some(backend.identity());
+        }
+        let dolt = job.unit.dolt_commit && err.is_none();
+        if !after.committed.is_empty() {
+            let what = match (dolt, job.unit.does) {
+                (true, _) => Committed::SqlAndDolt,
+                _ => Committed::Sql,
+            };
+            self.seat.committed(&after.committed, what);
+        } else if dolt {
+            self.seat.committed(&job.unit.writes, Committed::Dolt);
+        }
+        if dolt && std::mem::take(&mut self.kept) {
+            self.context.habits.kept_its_word(&self.habit);
+        }
+        if !after.ended {
+            return;
+        }
+        let is_dolt = job.unit.dolt;
+        let keeps = !after.committed.is_empty() && err.is_none() && !dolt && (!is_dolt || self.kept);
+        if keeps && self.own_rows() {
+            self.kept = true;
+            self.seat.keep();
+        } else {
+            self.kept = false;
+            self.seat.release_all();
+        }
+    }
+
+    fn log_command(&mut self, job: &Job, digest: Option<Digest>) {
+        let entry = match (&job.body, digest, job.opaque) {
+            (_, _, Some(why)) => Err(why),
+            (Body::Streaming(_), _, _) => Err(WhyNot::LongCommand),
+            (_, None, _) => return,
+            (Body::Whole(payload), Some(answer), None) => {
+                self.entry_of(job.command, payload, job.plan.statement, answer)
+            }
+        };
+        match entry {
+            Ok(entry) => self.log.push(entry),
+            Err(why) => self.log.lose(why),
+        }
+    }
+
+    /// Gives the lanes back if nothing of the client's is open under them.
+    pub fn give_back_unless_open(&mut self) {
+        if !self.transaction.is_begun() && !self.transaction.is_open() && !self.kept {
+            self.seat.release_all();
+        }
+    }
+
+    /// The session's connection ended while nobody waited, or was reset: nothing is open any more.
+    pub fn close_transaction(&mut self) {
+        self.transaction.closed();
+        self.log.clear();
+        self.must_rerun = false;
+        self.kept = false;
+        self.seat.release_all();
+    }
+
+    /// Answers BEGIN, or the COMMIT or ROLLBACK of a transaction that did nothing, without Dolt.
+    pub async fn answer_begin_or_end(
+        &mut self,
+        incoming: &super::client_socket::Incoming,
+        job: &Job,
+        open: bool,
+    ) -> Result<(), Ending> {
+        let seq = self.client.skip(incoming).await?;
+        if open {
+            self.before_new_work(job);
+        }
+        self.transaction.answered(&job.unit, job.begin_text.clone());
+        self.log.clear();
+        self.client.send_packet(seq, &self.ok_payload()).await?;
+        self.give_back_unless_open();
+        self.show();
+        Ok(())
+    }
+}
+
+/// Whether a statement of this kind may have left its rows in the transaction for a value that the session keeps.
+pub fn changes_session(kind: &Kind) -> bool {
+    matches!(kind, Kind::Set { .. })
+}
+
+/// Counted when Dolt's answer was a conflict all the same.
+pub const CONFLICT: Cause = Cause::Conflict;
