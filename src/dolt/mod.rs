@@ -27,6 +27,8 @@ mod log;
 mod target;
 mod greeting;
 mod control;
+pub mod journal;
+mod journal_record;
 pub mod errors;
 mod start_error;
 

@@ -9,6 +9,8 @@ mod set;
 mod summary;
 pub mod classify;
 pub mod relay;
+pub mod retry;
+pub mod fate;
 
 #[cfg(test)]
 mod lexer_tests;
