@@ -1,6 +1,7 @@
 //! One command on its way to Dolt, kept so that it can be sent again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -29,7 +30,9 @@ pub struct Job {
     pub begin_text: Option<Arc<[u8]>>,
     /// Why the transaction can't be run again after it, if so.
     pub opaque: Option<transaction::WhyNot>,
-    /// Waiting and trying again end here.
+    /// For waiting and trying again.
+    pub budget: Duration,
+    /// They end here.
     pub deadline: Instant,
     /// How often it was sent.
     pub tries: u32,

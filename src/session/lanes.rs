@@ -105,7 +105,7 @@ impl Session {
         self.state.may_leave_residue(self.transaction.is_open());
     }
 
-    async fn settle(&mut self, job: &Job, status: Option<u16>, err: Option<&ErrInfo>, digest: Option<Digest>) {
+    pub async fn settle(&mut self, job: &Job, status: Option<u16>, err: Option<&ErrInfo>, digest: Option<Digest>) {
         // Its SQL transaction is committed all the same.
         let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
         let was_open = self.transaction.is_open();

@@ -53,6 +53,8 @@ pub struct Session {
     pub kept: bool,
     /// Whose habits it has: program and account.
     pub habit: Habit,
+    /// Where Dolt has put this session in databases that nothing routes it in, by lower-case name.
+    pub defaults: BTreeMap<String, String>,
     /// The rule that it falls under.
     pub lane_rules: LaneRules,
     /// COM_SET_OPTION's choice while Dolt has not agreed yet.
@@ -94,6 +96,7 @@ impl Session {
             must_rerun: false,
             kept: false,
             habit,
+            defaults: BTreeMap::new(),
             lane_rules,
             option_sent: None,
             lost: None,

@@ -249,7 +249,10 @@ impl Session {
     pub fn lane_of(&self, database: &str) -> LaneKey {
         match self.heads.get(database).map(|head| &head.place) {
             Some(Place::Routed(branch) | Place::Chosen(branch)) => LaneKey::new(database, branch),
-            _ => LaneKey::new(database, &self.context.branches.default_branch(database)),
+            _ => match self.defaults.get(&database.to_lowercase()) {
+                Some(branch) => LaneKey::new(database, branch),
+                None => LaneKey::new(database, &self.context.branches.default_branch(database)),
+            },
         }
     }
 }

@@ -11,6 +11,21 @@ use crate::admit::{LaneKey, Reads};
 use crate::dolt::errors::{self, Conflict};
 use crate::wire::response::{ErrInfo, STATUS_AUTOCOMMIT, STATUS_IN_TRANS};
 
+impl Unit {
+    /// Of a command that neither reads nor writes data.
+    pub fn nothing() -> Self {
+        Self {
+            does: Does::Nothing,
+            writes: BTreeSet::new(),
+            reads: Reads::default(),
+            dolt: false,
+            dolt_commit: false,
+            repeatable: true,
+            single: true,
+        }
+    }
+}
+
 /// What one command does, as far as transactions and lanes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
