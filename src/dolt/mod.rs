@@ -27,6 +27,7 @@ mod log;
 mod target;
 mod greeting;
 mod control;
+pub mod procedures;
 pub mod errors;
 mod start_error;
 

@@ -8,9 +8,14 @@ mod body;
 mod set;
 mod summary;
 pub mod classify;
+pub mod changing;
+mod head;
+pub mod effects;
 pub mod relay;
 
 #[cfg(test)]
 mod lexer_tests;
 #[cfg(test)]
 mod classify_tests;
+#[cfg(test)]
+mod effects_tests;
