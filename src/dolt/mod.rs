@@ -29,6 +29,7 @@ mod greeting;
 mod control;
 pub mod journal;
 mod journal_record;
+pub mod procedures;
 pub mod errors;
 mod start_error;
 

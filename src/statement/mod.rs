@@ -8,6 +8,9 @@ mod body;
 mod set;
 mod summary;
 pub mod classify;
+pub mod changing;
+mod head;
+pub mod effects;
 pub mod relay;
 pub mod retry;
 pub mod fate;
@@ -16,3 +19,5 @@ pub mod fate;
 mod lexer_tests;
 #[cfg(test)]
 mod classify_tests;
+#[cfg(test)]
+mod effects_tests;
