@@ -8,7 +8,7 @@ use super::peer::PeerProcesses;
 use super::route::AssignedRules;
 use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
-use crate::admit::{Habits, Lanes};
+use crate::admit::Lanes;
 use crate::branch::{Branches, Forks};
 use crate::clients::Clients;
 use crate::config::Config;
@@ -40,8 +40,6 @@ pub struct Context {
     pub assigned: AssignedRules,
     /// Write lanes.
     pub lanes: Lanes,
-    /// Who is believed to Dolt-commit what it has SQL-committed.
-    pub habits: Habits,
     /// Logs of all open transactions.
     pub logs: LogBudget,
     /// Roots of the databases, if their files are ours to look at.

@@ -4,7 +4,6 @@
 use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
-use crate::admit::Cause;
 use crate::statement::fate::{Question, Verdict};
 use crate::statement::transaction::Digest;
 use crate::wire::capability;
@@ -33,7 +32,7 @@ impl Session {
     pub fn fate_question(&self, job: &Job, generation: u64, backend: u32) -> Question {
         let lanes = self.seat.held();
         let alone = lanes.iter().all(|lane| {
-            !self.context.lanes.others_active_since(lane.database(), &self.seat, job.clock)
+            !self.seat.others_active_since(lane.database(), job.clock)
         });
         Question {
             generation,
@@ -48,7 +47,6 @@ impl Session {
 
     /// It happened, and the answer is known.
     pub async fn answer_for_dolt(&mut self, job: &Job, verdict: Verdict) -> Result<(), Ending> {
-        self.context.lanes.count(Cause::Answered);
         self.settle_as_done(job).await;
         let reply = match verdict {
             Verdict::Happened { head: Some(head) } if job.unit.dolt_commit => self.hash_reply(job, &head),

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 
 use super::ending::Ending;
+use super::identity::PeerProcess;
 use super::job::{Body, Job};
 use super::routed::Session;
 use super::run::Tried;
-use crate::admit::{Cause, Committed, LaneKey, NotTaken, Reads};
+use crate::admit::{Cause, Outcome as Done, Committed, LaneKey, NotTaken, OwnRows, Reads};
+use crate::config;
 use crate::dolt::errors;
-use crate::statement::classify::Kind;
 use crate::statement::relay;
 use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
 use crate::wire::reply::{Outcome, ReplyTracker};
@@ -28,7 +29,7 @@ impl Session {
         if lanes.is_empty() || self.seat.holds_all(&lanes) {
             return Ok(());
         }
-        self.before_new_work(job);
+        self.learn_process().await;
         let whole = matches!(job.body, Body::Whole(_));
         let taken = tokio::select! {
             biased;
@@ -37,12 +38,8 @@ impl Session {
         };
         match taken {
             Ok(_) => Ok(()),
-            Err(NotTaken::Timeout(holder)) => {
-                let text = format!(
-                    "Lock wait timeout exceeded; try restarting transaction: {holder} (statement budget {} s, \
-                     lanes.budget_s)",
-                    self.context.config.lanes.budget.as_secs()
-                );
+            Err(NotTaken::Timeout(blocked)) => {
+                let text = format!("Lock wait timeout exceeded; try restarting transaction: {blocked}");
                 Err(Tried::Tell(ErrInfo::new(1205, "HY000", text)))
             }
         }
@@ -52,38 +49,42 @@ impl Session {
     pub fn has_moved(&self) -> bool {
         let Some((_, snapshot)) = self.transaction.snapshot() else { return false };
         let (mut reads, writes) = self.transaction.depends_on();
-        reads.add_lanes(&writes);
+        for lane in &writes {
+            reads.lane(lane);
+        }
         self.context.lanes.moved_since(&reads, snapshot)
     }
 
     /// The lanes of everything that was read.
     async fn lanes_of(&self, reads: &Reads) -> Result<BTreeSet<LaneKey>, super::backend::Trouble> {
-        let mut lanes: BTreeSet<LaneKey> = reads.lanes().cloned().collect();
-        if reads.is_exact() {
+        let mut lanes: BTreeSet<LaneKey> = reads.lanes().clone();
+        if !reads.is_everything() && reads.databases().is_empty() {
             return Ok(lanes);
         }
         let listing = self.listing().await?;
-        for database in listing.databases().filter(|database| reads.has_database(database)) {
+        let was_read = |name: &&str| reads.is_everything() || reads.databases().contains(name.to_lowercase().as_str());
+        for database in listing.databases().filter(was_read) {
             lanes.extend(listing.branches(database).map(|branch| LaneKey::new(database, branch)));
         }
         Ok(lanes)
     }
 
-    /// A lane is kept for the Dolt commit of rows that were SQL-committed; this is something else.
-    fn before_new_work(&mut self, job: &Job) {
-        let is_dolt = job.unit.dolt;
-        if self.kept && !is_dolt {
-            self.kept = false;
-            self.context.habits.missed(&self.habit);
-            if !self.own_rows() {
-                self.seat.release_kept();
-            }
+    /// Lanes are lent sooner among sessions of one process. Looked up once, before the session waits, or idles
+    /// with a lane.
+    pub async fn learn_process(&mut self) {
+        if self.seat.knows_process() {
+            return;
         }
-    }
-
-    /// Whether this session's SQL commits are believed to be followed by a Dolt commit.
-    fn own_rows(&self) -> bool {
-        self.context.habits.believes(&self.habit, self.rules.own_rows)
+        if self.identity.process == PeerProcess::NotLooked {
+            let hint = self.identity.attributes.get("_pid").and_then(|pid| pid.parse().ok());
+            self.identity.process = self.context.peers.process_of(self.peer, hint).await;
+        }
+        // A process that can't be told is one of its own.
+        let pid = match &self.identity.process {
+            PeerProcess::Found(process) => process.pid,
+            _ => self.entry().id,
+        };
+        self.seat.set_process(pid);
     }
 
     /// Takes the answer into the transaction, and gives back the lanes that it ends.
@@ -124,30 +125,31 @@ impl Session {
         if let Some(backend) = &self.backend {
             self.opened_on = Some(backend.identity());
         }
-        let dolt = job.unit.dolt_commit && err.is_none();
+        let kind = match (job.unit.dolt_commit && err.is_none(), job.unit.dolt) {
+            (true, _) if was_open => Committed::SqlAndDolt,
+            (true, _) => Committed::Dolt,
+            (false, true) => Committed::Other,
+            (false, false) => Committed::Sql,
+        };
         if !after.committed.is_empty() {
-            let what = match (dolt, job.unit.does) {
-                (true, _) => Committed::SqlAndDolt,
-                _ => Committed::Sql,
-            };
-            self.seat.committed(&after.committed, what);
-        } else if dolt {
-            self.seat.committed(&job.unit.writes, Committed::Dolt);
-        }
-        if dolt && std::mem::take(&mut self.kept) {
-            self.context.habits.kept_its_word(&self.habit);
+            self.seat.committed(&after.committed, kind);
         }
         if !after.ended {
             return;
         }
-        let is_dolt = job.unit.dolt;
-        let keeps = !after.committed.is_empty() && err.is_none() && !dolt && (!is_dolt || self.kept);
-        if keeps && self.own_rows() {
-            self.kept = true;
+        if self.seat.believes(self.own_rows()) {
             self.seat.keep();
         } else {
-            self.kept = false;
             self.seat.release_all();
+        }
+    }
+
+    fn own_rows(&self) -> OwnRows {
+        let rules = self.context.config.lanes.choose(&self.identity, self.state.database.as_deref());
+        match rules.own_rows {
+            config::OwnRows::Learn => OwnRows::Learn,
+            config::OwnRows::Always => OwnRows::Always,
+            config::OwnRows::Never => OwnRows::Never,
         }
     }
 
@@ -168,9 +170,14 @@ impl Session {
 
     /// Gives the lanes back if nothing of the client's is open under them.
     pub fn give_back_unless_open(&mut self) {
-        if !self.transaction.is_begun() && !self.transaction.is_open() && !self.kept {
+        if !self.transaction.is_begun() && !self.transaction.is_open() {
             self.seat.release_all();
         }
+    }
+
+    /// Counts what was done about a cause, on the lanes held.
+    pub fn count(&self, outcome: Done, cause: Cause) {
+        self.seat.count(outcome, cause, &self.seat.held());
     }
 
     /// The session's connection ended while nobody waited, or was reset: nothing is open any more.
@@ -178,7 +185,6 @@ impl Session {
         self.transaction.closed();
         self.log.clear();
         self.must_rerun = false;
-        self.kept = false;
         self.seat.release_all();
     }
 
@@ -190,9 +196,6 @@ impl Session {
         open: bool,
     ) -> Result<(), Ending> {
         let seq = self.client.skip(incoming).await?;
-        if open {
-            self.before_new_work(job);
-        }
         self.transaction.answered(&job.unit, job.begin_text.clone());
         self.log.clear();
         self.client.send_packet(seq, &self.ok_payload()).await?;
@@ -201,11 +204,3 @@ impl Session {
         Ok(())
     }
 }
-
-/// Whether a statement of this kind may have left its rows in the transaction for a value that the session keeps.
-pub fn changes_session(kind: &Kind) -> bool {
-    matches!(kind, Kind::Set { .. })
-}
-
-/// Counted when Dolt's answer was a conflict all the same.
-pub const CONFLICT: Cause = Cause::Conflict;

@@ -7,7 +7,7 @@
 use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
-use crate::admit::Cause;
+use crate::admit::{Cause, Committed, Outcome};
 use crate::statement::retry::Action;
 use crate::wire::command::Command;
 use crate::wire::reply::ReplyTracker;
@@ -63,16 +63,16 @@ impl Session {
         let err = match told {
             _ if pinned && told != Action::TellUnknown => self.cannot_restore(reason),
             Action::Tell1213 if was_open => {
-                self.refuse_transaction(job, &format!("as its connection to Dolt ended ({reason})"))
+                self.refuse_transaction(job, Cause::BackendLost, &format!("as its connection to Dolt ended ({reason})"))
             }
             told => in_flight_text(told, job.command, reason),
         };
         if matches!(told, Action::TellApplied | Action::TellUnknown) {
-            self.context.lanes.count(Cause::Unknown);
+            self.count(Outcome::Retry, Cause::FateUnknown);
             // It may have moved them.
-            self.seat.committed(&lanes, crate::admit::Committed::Sql);
+            self.seat.committed(&lanes, Committed::Sql);
         }
-        self.close_transaction_keeping_first();
+        self.close_transaction();
         let (seq, at_boundary) = tracker.map_or((1, true), |t| (t.next_seq(), t.at_packet_boundary()));
         if !at_boundary {
             return Err(Ending::DoltLost(format!("{reason}, in the middle of a packet")));

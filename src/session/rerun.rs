@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::job::Job;
 use super::prepared::{self, Execute};
 use super::routed::Session;
-use crate::admit::{Cause, LaneKey};
+use crate::admit::{Cause, LaneKey, Outcome};
 use crate::pool::{Backend, BackendError, Question};
 use crate::statement::transaction::{Digest, Entry, WhyNot};
 use crate::wire::command::Command;
@@ -60,16 +60,16 @@ impl Session {
     }
 
     /// The transaction is not to be had any more: what the client is told. The next one takes its lanes first.
-    pub fn refuse_transaction(&mut self, job: &Job, why: &str) -> ErrInfo {
+    pub fn refuse_transaction(&mut self, job: &Job, cause: Cause, why: &str) -> ErrInfo {
         let (reads, writes) = self.transaction.depends_on();
         let mut first: BTreeSet<LaneKey> = writes.union(&job.wants.lanes).cloned().collect();
         let lanes: Vec<String> = first.iter().map(ToString::to_string).collect();
-        first.extend(reads.lanes().cloned());
+        first.extend(reads.lanes().iter().cloned());
         self.transaction.refused(first);
         self.log.clear();
         self.must_rerun = false;
         self.state.residue = true;
-        self.context.lanes.count(Cause::Refused);
+        self.count(Outcome::Conflict, cause);
         let on = if lanes.is_empty() { String::new() } else { format!(" on {}", lanes.join(", ")) };
         let text = format!(
             "serialization failure: this transaction{on} was rolled back, {why}; run the whole transaction again"

@@ -1,5 +1,6 @@
 //! A session that is logged in and has its branch: what it consists of, and how it gets there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::authenticate::{self, Authenticated};
@@ -15,9 +16,11 @@ use super::prepared::PreparedStatements;
 use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
+use crate::admit::{Seat, Who};
 use crate::branch::Listing;
 use crate::clients::{Client, Registration};
 use crate::pool::{BackendLogin, Lease};
+use crate::statement::transaction::{Log, Transaction};
 use crate::wire::capability;
 use crate::wire::response::{ErrInfo, OkInfo, ok_payload};
 
@@ -49,14 +52,8 @@ pub struct Session {
     pub opened_on: Option<(u64, u32)>,
     /// The open transaction has lost its snapshot.
     pub must_rerun: bool,
-    /// Lanes are kept for a Dolt commit.
-    pub kept: bool,
-    /// Whose habits it has: program and account.
-    pub habit: Habit,
     /// Where Dolt has put this session in databases that nothing routes it in, by lower-case name.
     pub defaults: BTreeMap<String, String>,
-    /// The rule that it falls under.
-    pub lane_rules: LaneRules,
     /// COM_SET_OPTION's choice while Dolt has not agreed yet.
     pub option_sent: Option<bool>,
     /// What the next command is told instead of being run: the backend was lost while nobody waited.
@@ -75,6 +72,7 @@ impl Session {
             charset: response.charset,
             database: None,
         };
+        let seat = context.lanes.seat(who(&accepted.registration, &identity));
         let mut session = Self {
             context: Arc::clone(context),
             registration: accepted.registration,
@@ -91,13 +89,10 @@ impl Session {
             in_flight: false,
             transaction: Transaction::default(),
             log: Log::new(context.logs.clone()),
-            seat: context.lanes.seat(who),
+            seat,
             opened_on: None,
             must_rerun: false,
-            kept: false,
-            habit,
             defaults: BTreeMap::new(),
-            lane_rules,
             option_sent: None,
             lost: None,
         };
@@ -232,6 +227,23 @@ impl Session {
             view.backend_id = backend_id;
             view.in_transaction = in_transaction;
         });
+    }
+}
+
+/// Whose seat it is, as people are shown it.
+fn who(registration: &Registration, identity: &Identity) -> Who {
+    let view = registration.client.view();
+    let attribute = |name: &str| identity.attributes.get(name).cloned();
+    let program = match view.program.is_empty() {
+        true => attribute("program_name").or_else(|| attribute("_client_name")).unwrap_or_default(),
+        false => view.program,
+    };
+    Who {
+        client_id: registration.client.id,
+        account: view.account,
+        program,
+        address: view.address,
+        process: view.pid,
     }
 }
 

@@ -4,9 +4,6 @@
 //! Always: nothing is sent again once a byte of its answer has reached the client, and lanes are given back
 //! only when nothing of the command is left running in Dolt.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -17,7 +14,7 @@ use super::ending::Ending;
 use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
-use crate::admit::Cause;
+use crate::admit::{Cause, LaneKey, Outcome};
 use crate::statement::fate::{self, StateBefore, Verdict};
 use crate::statement::relay::{self, Stopped};
 use crate::statement::retry::{self, Action, Effort, Failure, Means, Phase};
@@ -33,6 +30,8 @@ pub enum Tried {
     Answered(ReplyTracker, Digest),
     /// The client is told this instead; nothing was sent, or nothing is left of it.
     Tell(ErrInfo),
+    /// The client is told this, and the session can't go on.
+    TellAndEnd(ErrInfo),
     /// It failed; the client has heard nothing, or only the beginning of an answer.
     Failed(Failed),
     /// The session is over.
@@ -83,6 +82,10 @@ impl Session {
             match self.attempt(&mut job).await {
                 Tried::Answered(tracker, digest) => return self.answered(job, tracker, digest).await,
                 Tried::Tell(err) => return self.tell_and_go_on(&job, &err).await,
+                Tried::TellAndEnd(err) => {
+                    self.tell_and_go_on(&job, &err).await?;
+                    return Err(Ending::DoltLost(err.message));
+                }
                 Tried::Ended(ending) => return Err(ending),
                 Tried::Failed(failed) => {
                     if let Some(done) = self.fail(&mut job, failed).await {
@@ -98,10 +101,8 @@ impl Session {
     async fn attempt(&mut self, job: &mut Job) -> Tried {
         if let Err(trouble) = self.ensure_backend_again().await {
             return match trouble {
-                Trouble::Tell(err) if self.backend.is_none() && job.tries > 0 => {
-                    Tried::Failed(Failed { err: Some(err), ..Failed::lost(Failure::DoltDown, "", None) })
-                }
-                trouble => Tried::Tell(trouble.into_err()),
+                Trouble::Tell(err) => Tried::Tell(err),
+                trouble => Tried::TellAndEnd(trouble.into_err()),
             };
         }
         match self.take_lanes(job).await {
@@ -224,19 +225,19 @@ impl Session {
             restorable: self.state.pins.is_empty(),
             delivered: failed.delivered(),
         };
-        let mut decision = retry::decide(failed.failure, phase, means, effort(job), rand::random());
+        let mut decision = retry::decide(failed.failure, phase, means, effort(job), random());
         debug!(reason = failed.reason, ?phase, ?means, tries = job.tries, action = ?decision.action, "Dolt failed");
         if decision.action == Action::FindFate {
             let verdict = self.find_fate(job).await;
             debug!(?verdict, "what became of it");
-            decision = retry::settle(&verdict, phase, means, effort(job), rand::random());
+            decision = retry::settle(&verdict, phase, means, effort(job), random());
             if decision.action == Action::AnswerForDolt {
                 return Some(self.answer_for_dolt(job, verdict).await);
             }
         }
         match decision.action {
             Action::RollBackAndRunAgain | Action::RollBackAndReplay => {
-                self.lanes.count(Cause::Conflict);
+                self.count(Outcome::Retry, cause_of(&failed));
                 self.roll_back().await;
                 tokio::time::sleep(decision.after).await;
                 // A newer snapshot, whatever has moved: the one it had is gone.
@@ -244,7 +245,7 @@ impl Session {
                 None
             }
             Action::NewBackendAndRunAgain | Action::NewBackendAndReplay => {
-                self.lanes.count(Cause::BackendLost);
+                self.count(Outcome::Retry, cause_of(&failed));
                 self.drop_backend();
                 tokio::time::sleep(decision.after).await;
                 None
@@ -286,15 +287,11 @@ impl Session {
 
     /// What Dolt has now of the databases that the command may change, as far as that costs nothing.
     fn state_before(&self) -> StateBefore {
-        let mut databases: Vec<&str> = Vec::new();
-        for key in self.seat.held() {
-            if !databases.contains(&key.database()) {
-                databases.push(key.database());
-            }
-        }
-        match (databases.as_slice(), &self.context.journals) {
-            ([database], Some(journals)) => {
-                journals.root(database).map_or(StateBefore::Unknown, StateBefore::Root)
+        let held = self.seat.held();
+        let mut databases = held.iter().map(LaneKey::database);
+        match (databases.next(), &self.context.journals) {
+            (Some(first), Some(journals)) if databases.all(|database| database == first) => {
+                journals.root(first).map_or(StateBefore::Unknown, StateBefore::Root)
             }
             _ => StateBefore::Unknown,
         }
@@ -356,10 +353,7 @@ impl Session {
         self.give_back_unless_open();
         self.seat.idle();
         self.show();
-        match self.ends_with.take() {
-            Some(reason) => Err(Ending::DoltLost(reason)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Tells the client an error of Dolt's that was held back.
@@ -398,7 +392,8 @@ impl Session {
         if !elsewhere && !moved && !self.must_rerun {
             return Ok(());
         }
-        self.lanes.count(Cause::Rerun);
+        let cause = if elsewhere { Cause::BackendLost } else { Cause::Moved };
+        self.count(Outcome::Rerun, cause);
         self.in_flight = true;
         let rerun = tokio::time::timeout_at(job.deadline, self.rerun()).await;
         self.in_flight = false;
@@ -407,15 +402,15 @@ impl Session {
                 self.must_rerun = false;
                 Ok(())
             }
-            Ok(Ok(Rerun::Different)) => Err(Tried::Tell(self.refuse_transaction(job, "what it read has changed"))),
-            Ok(Ok(Rerun::Impossible(why))) => Err(Tried::Tell(self.refuse_transaction(job, &format!(
+            Ok(Ok(Rerun::Different)) => Err(Tried::Tell(self.refuse_transaction(job, Cause::AnswerChanged, "what it read has changed"))),
+            Ok(Ok(Rerun::Impossible(why))) => Err(Tried::Tell(self.refuse_transaction(job, Cause::NotRepeatable, &format!(
                 "what it read may have changed, and it could not be run again because {}",
                 why.as_str()
             )))),
             Ok(Err(error)) => Err(Tried::Failed(Failed::lost(Failure::LostBeforeSent, error, None))),
             Err(_) => {
                 self.drop_backend();
-                Err(Tried::Tell(self.refuse_transaction(job, "running it again took longer than the budget")))
+                Err(Tried::Tell(self.refuse_transaction(job, cause, "running it again took longer than the budget")))
             }
         }
     }
@@ -426,6 +421,26 @@ fn stopped_before_answer(stopped: Stopped) -> Tried {
         Stopped::Client(ending) => Tried::Ended(ending),
         Stopped::Dolt(error) => Tried::Failed(Failed::lost(Failure::LostUnanswered, error, None)),
     }
+}
+
+/// What is counted of a failure that is tried again.
+fn cause_of(failed: &Failed) -> Cause {
+    match failed.failure {
+        Failure::Conflict => Cause::DoltConflict,
+        Failure::ConflictStillOpen if failed.reason.contains("not ancestor") => Cause::HeadNotAncestor,
+        Failure::ConflictStillOpen => Cause::OptimisticLock,
+        Failure::ConstraintViolations => Cause::ConstraintViolation,
+        Failure::ConnectionEnded if failed.reason.contains("cluster roles") => Cause::RoleTransition,
+        Failure::ConnectionEnded => Cause::GarbageCollection,
+        Failure::DoltDown => Cause::DoltDown,
+        _ => Cause::BackendLost,
+    }
+}
+
+/// For the jitter of a pause: nothing secret depends on it.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 fn effort(job: &Job) -> Effort {

@@ -102,7 +102,8 @@ impl Session {
             unit.does = does_of(&effects, self.state.autocommit);
             if !matches!(unit.does, Does::Anything) {
                 unit.repeatable = effects.statements.iter().all(is_repeatable);
-                return (unit, None, begin_text(&unit, &text));
+                let begin = begin_text(&unit, &text);
+                return (unit, None, begin);
             }
         }
         unit.does = does_of(&effects, self.state.autocommit);

@@ -406,5 +406,6 @@ fn plan_open(unit: &Unit, open: &Open) -> Plan {
 /// Whether Dolt has rolled the transaction back with this error (facts-dolt.md).
 fn rolls_back(err: &ErrInfo) -> bool {
     errors::conflict(err.code, &err.message) == Some(Conflict::RolledBack)
-        || errors::is_merge_refused(&err.message)
+        || errors::is_merge_conflict(&err.message)
+        || errors::is_constraint_violations(&err.message)
 }
