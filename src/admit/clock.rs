@@ -103,7 +103,11 @@ impl CommitClock {
     }
 
     /// These lanes were committed to by `ticket`; `None` when it was somebody who has none.
-    pub(super) fn committed<'k>(&mut self, ticket: Option<Ticket>, keys: impl IntoIterator<Item = &'k LaneKey>) {
+    pub(super) fn committed<'k>(
+        &mut self,
+        ticket: Option<Ticket>,
+        keys: impl IntoIterator<Item = &'k LaneKey>,
+    ) {
         self.tick_moved();
         for key in keys {
             match self.lanes.get_mut(key) {

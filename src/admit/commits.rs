@@ -104,7 +104,13 @@ impl Core {
     pub(super) fn others_active_since(&self, database: &str, ticket: Ticket, since: u64) -> bool {
         let own = self.records.get(&ticket).map_or(0, |record| {
             let of_it = |key: &&LaneKey| key.database().eq_ignore_ascii_case(database);
-            record.held.iter().map(|held| &held.key).filter(of_it).filter(|key| self.uses(ticket, key)).count()
+            record
+                .held
+                .iter()
+                .map(|held| &held.key)
+                .filter(of_it)
+                .filter(|key| self.uses(ticket, key))
+                .count()
         });
         self.clock.others_active_since(database, ticket, own, since)
     }

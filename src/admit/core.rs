@@ -96,8 +96,12 @@ impl Core {
     /// Other times from now on, also for those who wait.
     pub(super) fn set_settings(&mut self, settings: LaneSettings) {
         self.settings = settings;
-        let contended: Vec<LaneKey> =
-            self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty()).map(|(key, _)| key.clone()).collect();
+        let contended: Vec<LaneKey> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| !lane.queue.is_empty())
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in contended {
             self.wake_watchers(&key);
         }
@@ -149,7 +153,12 @@ impl Core {
     }
 
     /// Takes all of `keys` if nobody else holds any of them; changes nothing otherwise.
-    pub(super) fn try_take(&mut self, ticket: Ticket, keys: &BTreeSet<LaneKey>, now: Instant) -> Option<Step> {
+    pub(super) fn try_take(
+        &mut self,
+        ticket: Ticket,
+        keys: &BTreeSet<LaneKey>,
+        now: Instant,
+    ) -> Option<Step> {
         let is_free = |key: &LaneKey| {
             let holder = self.lanes.get(key).and_then(|lane| lane.holder.as_ref());
             holder.is_none_or(|holder| holder.ticket == ticket)
@@ -299,7 +308,9 @@ impl Core {
 
     /// And for all.
     pub(super) fn release_all(&mut self, ticket: Ticket, now: Instant) {
-        while let Some(key) = self.records.get(&ticket).and_then(|record| Some(record.held.last()?.key.clone())) {
+        while let Some(key) =
+            self.records.get(&ticket).and_then(|record| Some(record.held.last()?.key.clone()))
+        {
             self.unhold(ticket, &key);
             self.hand_on(&key, now);
         }
@@ -456,7 +467,9 @@ impl Core {
     }
 
     fn grant(&mut self, ticket: Ticket, key: &LaneKey, now: Instant) {
-        let (Some(lane), Some(record)) = (self.lanes.get_mut(key), self.records.get_mut(&ticket)) else { return };
+        let (Some(lane), Some(record)) = (self.lanes.get_mut(key), self.records.get_mut(&ticket)) else {
+            return;
+        };
         debug_assert!(lane.holder.is_none(), "{key} has a holder");
         lane.holder = Some(Holder::new(ticket, now));
         lane.used_at = self.clock.now();
@@ -539,3 +552,7 @@ impl Core {
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "core_model_tests.rs"]
+mod model_tests;

@@ -121,8 +121,9 @@ impl Lanes {
             let waiters = lanes.iter().flat_map(|lane| lane.waiters.iter().map(|waiter| waiter.ticket));
             let holders = lanes.iter().filter_map(|lane| lane.holder.as_ref()).map(|holder| holder.ticket);
             let tickets = waiters.chain(holders);
-            let stations: HashMap<Ticket, Arc<Station>> =
-                tickets.filter_map(|ticket| Some((ticket, Arc::clone(shared.stations.get(&ticket)?)))).collect();
+            let stations: HashMap<Ticket, Arc<Station>> = tickets
+                .filter_map(|ticket| Some((ticket, Arc::clone(shared.stations.get(&ticket)?))))
+                .collect();
             (lanes, stations)
         };
         let statement = |ticket| stations.get(&ticket).map(|station| station.statement()).unwrap_or_default();
@@ -206,3 +207,7 @@ fn log(note: Note) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;
