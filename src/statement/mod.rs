@@ -11,6 +11,7 @@ pub mod classify;
 pub mod changing;
 mod head;
 pub mod effects;
+pub mod attribution;
 pub mod relay;
 
 #[cfg(test)]
