@@ -39,7 +39,7 @@ impl Bench {
             "CREATE TABLE t (a INT PRIMARY KEY)",
             "CREATE TABLE u (a INT PRIMARY KEY, b INT)",
             "CREATE TABLE clean (a INT PRIMARY KEY)",
-            "CREATE PROCEDURE reads() SELECT 1",
+            "CREATE PROCEDURE only_reads() SELECT 1",
             "CREATE PROCEDURE creates() CREATE TABLE by_procedure (a INT)",
             "CREATE USER app@localhost",
             "CALL DOLT_COMMIT('-Am', 'tables')",
@@ -163,7 +163,7 @@ fn ddl_commits_and_what_begin_began_goes_on() {
         assert_eq!(outcome, Outcome { committed: false, autocommits_then: false, failed: true }, "{sql}");
     }
     // A procedure's DDL commits nothing. That we don't know: what a user's procedure calls may.
-    for sql in ["CALL reads()", "CALL creates()"] {
+    for sql in ["CALL only_reads()", "CALL creates()"] {
         let outcome = bench.within("BEGIN", &[], sql);
         assert_eq!(outcome, Outcome { committed: false, autocommits_then: false, failed: false }, "{sql}");
         assert!(may_commit(sql), "{sql}");

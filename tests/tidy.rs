@@ -83,7 +83,19 @@ fn code_lines(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn is_pure(path: &str) -> bool {
-    let statement = ["lexer", "reader", "body", "classify", "set", "summary", "retry"];
+    let statement = [
+        "lexer",
+        "reader",
+        "body",
+        "classify",
+        "set",
+        "summary",
+        "changing",
+        "head",
+        "effects",
+        "attribution",
+        "retry",
+    ];
     !is_test_module(path)
         && path.ends_with(".rs")
         && (path.starts_with("src/wire/")

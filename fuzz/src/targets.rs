@@ -2,6 +2,7 @@
 //! `tests/corpus.rs` on every committed seed.
 
 use crate::statement::classify::{Kind, STATEMENTS_MAX, mentions_database, summarize, summarize_in};
+use crate::statement::effects::{Effects, mentions_word, scan};
 use crate::statement::lexer::{DoubleQuotes, Lexer};
 use crate::wire::capability;
 use crate::wire::frame::{Header, PacketTail};

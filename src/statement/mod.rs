@@ -12,6 +12,7 @@ pub mod changing;
 mod head;
 pub mod effects;
 pub mod transaction;
+pub mod attribution;
 pub mod relay;
 pub mod retry;
 pub mod fate;
