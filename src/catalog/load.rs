@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-
 use super::schema::{Facts, Nonlocal, Object, ObjectKind};
-use crate::branch::{sql_identifier, sql_literal};
+use crate::branch::sql_identifier;
 use crate::dolt::{Control, ControlError, Row};
 
 /// Texts of views, triggers, procedures and events together.

@@ -24,6 +24,7 @@ use crate::admin::{BindError, Console};
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
 use crate::branch::{Branches, Forks};
+use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::resolve::CONSOLE_SOCKET;
 use crate::config::{Config, DoltSource, LanesConfig};
@@ -145,6 +146,7 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         clients: Arc::new(Clients::new()),
         accounts: Directory::new(ControlAccounts(control.clone())),
         peers: PeerProcesses::new(),
+        catalog: Catalog::new(control.clone(), data_dir.is_some()),
         lanes: Lanes::new(lane_settings(&config.lanes)),
         logs: LogBudget::default(),
         journals: data_dir.as_deref().map(Journals::new),

@@ -76,7 +76,7 @@ impl Session {
         if let Some(trouble) = self.lost.take() {
             return Err(trouble);
         }
-        let mut plan = self.plan(incoming)?;
+        let plan = self.plan(incoming)?;
         let summary = plan.runs.clone().or_else(|| plan.prepares.clone());
         if self.must_route(incoming, &plan, summary.as_deref()) {
             self.ensure_routed().await?;
@@ -263,7 +263,8 @@ impl Session {
             if !is_here && !execute.has_types && known.params > 0 {
                 // The types were bound on a backend that is gone: put them in again.
                 let at = execute.bound_flag_at.ok_or_else(|| gone("its parameter types"))?;
-                if known.types.is_empty() || !is_whole || head.len() + known.types.len() >= PAYLOAD_BYTES_MAX {
+                if known.types.is_empty() || !is_whole || head.len() + known.types.len() >= PAYLOAD_BYTES_MAX
+                {
                     return Err(gone("with its parameter types"));
                 }
                 *body = Body::Whole(prepared::with_types(head, at, &known.types));

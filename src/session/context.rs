@@ -10,6 +10,7 @@ use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
 use crate::admit::Lanes;
 use crate::branch::{Branches, Forks};
+use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::dolt::journal::Journals;
@@ -38,6 +39,8 @@ pub struct Context {
     pub forks: Forks,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
+    /// What names mean.
+    pub catalog: Catalog,
     /// Write lanes.
     pub lanes: Lanes,
     /// Logs of all open transactions.

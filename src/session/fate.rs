@@ -2,17 +2,16 @@
 //! Always: what is answered here has happened.
 
 use super::ending::Ending;
+use super::heads::Place;
 use super::job::Job;
 use super::routed::Session;
-use crate::statement::fate::{Question, Verdict};
-use crate::statement::transaction::Digest;
+use crate::statement::fate::{self, Fate, Verdict, What};
+use crate::statement::transaction::{Digest, Does};
 use crate::wire::capability;
 use crate::wire::command::Command;
 use crate::wire::frame::write_packet;
 use crate::wire::lenenc;
-use crate::wire::response::{
-    EOF, OkInfo, STATUS_AUTOCOMMIT, STATUS_IN_TRANS, eof_payload, ok_payload,
-};
+use crate::wire::response::{EOF, OkInfo, STATUS_AUTOCOMMIT, STATUS_IN_TRANS, eof_payload, ok_payload};
 
 /// How Dolt describes the only column of DOLT_COMMIT's answer: `hash`, a text.
 const HASH_COLUMN: &[u8] = b"\x03def\0\0\0\x04hash\x04hash\x0c\xff\0\xff\xff\xff\xff\xfc\x01\0\0\0\0";
@@ -28,21 +27,55 @@ impl Session {
         autocommit | if self.transaction.is_begun() { STATUS_IN_TRANS } else { 0 }
     }
 
-    /// What became of a command is asked with this.
-    pub fn fate_question(&self, job: &Job, generation: u64, backend: u32) -> Question {
-        let lanes = self.seat.held();
-        let alone = lanes.iter().all(|lane| {
-            !self.seat.others_active_since(lane.database(), job.clock)
-        });
-        Question {
-            generation,
+    /// Ends what may still run of a command in Dolt, and finds out whether it happened.
+    pub async fn find_fate(&mut self, job: &Job) -> Verdict {
+        let Some((generation, backend)) = self.opened_on else {
+            return Verdict::CannotTell("no backend".to_owned());
+        };
+        let (seat, clock) = (&self.seat, job.clock);
+        let verdict = fate::find_out(Fate {
+            dolt: &self.context.dolt,
+            journals: self.context.journals.as_ref(),
             backend,
-            before: job.before.clone(),
-            branch: lanes.first().map(|lane| (lane.database().to_string(), lane.branch().to_string())),
-            alone: alone && !lanes.is_empty(),
-            dolt_commit: job.unit.dolt_commit,
-            deadline: job.deadline,
+            generation,
+            what: self.what(job),
+            watched: job.before.clone(),
+            sent_at: job.sent_at,
+            others: &|database| seat.others_active_since(database, clock),
+            deadline: job.deadline.into_std(),
+        })
+        .await;
+        self.in_flight = false;
+        verdict
+    }
+
+    fn what(&self, job: &Job) -> What {
+        match job.unit.does {
+            _ if !job.unit.repeatable && !job.wants.commits => What::Elsewhere,
+            _ if !job.is_whole() || !job.unit.single => What::SeveralSteps,
+            Does::Commit | Does::Begin { .. } => What::Commit,
+            Does::CommitsItself if job.unit.dolt_commit && job.before.len() == 1 => What::DoltCommit {
+                database: job.before[0].database.clone(),
+                branch: self.spelled(&job.before[0].branch),
+                message: None,
+                head_before: None,
+            },
+            Does::CommitsItself if job.unit.dolt => What::SeveralSteps,
+            Does::CommitsItself => What::Commit,
+            Does::Anything => What::SeveralSteps,
+            _ => What::Write,
         }
+    }
+
+    /// A branch as Dolt spells it, from its lane.
+    fn spelled(&self, branch: &str) -> String {
+        let places = self.heads.all().map(|head| &head.place);
+        let routed = places.filter_map(|place| match place {
+            Place::Routed(name) | Place::Chosen(name) => Some(name),
+            _ => None,
+        });
+        let known = routed.chain(self.defaults.values()).find(|name| name.eq_ignore_ascii_case(branch));
+        known.map_or_else(|| branch.to_owned(), String::clone)
     }
 
     /// It happened, and the answer is known.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::client_socket::Incoming;
 use super::command::Plan;
-use crate::statement::fate::StateBefore;
+use crate::statement::fate::Watched;
 use crate::statement::transaction::{self, Unit};
 use crate::wire::command::Command;
 
@@ -36,10 +36,12 @@ pub struct Job {
     pub deadline: Instant,
     /// How often it was sent.
     pub tries: u32,
-    /// What Dolt had before it was sent, to find out what became of it.
-    pub before: StateBefore,
+    /// What it may change as it was before it was sent, to find out what became of it.
+    pub before: Vec<Watched>,
     /// The commit clock then.
     pub clock: u64,
+    /// When that was.
+    pub sent_at: std::time::Instant,
 }
 
 /// A command's payload.

@@ -9,7 +9,7 @@ use super::identity::PeerProcess;
 use super::job::{Body, Job};
 use super::routed::Session;
 use super::run::Tried;
-use crate::admit::{Cause, Outcome as Done, Committed, LaneKey, NotTaken, OwnRows, Reads};
+use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows, Reads};
 use crate::config;
 use crate::dolt::errors;
 use crate::statement::relay;
@@ -62,7 +62,8 @@ impl Session {
             return Ok(lanes);
         }
         let listing = self.listing().await?;
-        let was_read = |name: &&str| reads.is_everything() || reads.databases().contains(name.to_lowercase().as_str());
+        let was_read =
+            |name: &&str| reads.is_everything() || reads.databases().contains(name.to_lowercase().as_str());
         for database in listing.databases().filter(was_read) {
             lanes.extend(listing.branches(database).map(|branch| LaneKey::new(database, branch)));
         }
@@ -106,7 +107,13 @@ impl Session {
         self.state.may_leave_residue(self.transaction.is_open());
     }
 
-    pub async fn settle(&mut self, job: &Job, status: Option<u16>, err: Option<&ErrInfo>, digest: Option<Digest>) {
+    pub async fn settle(
+        &mut self,
+        job: &Job,
+        status: Option<u16>,
+        err: Option<&ErrInfo>,
+        digest: Option<Digest>,
+    ) {
         // Its SQL transaction is committed all the same.
         let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
         let was_open = self.transaction.is_open();
@@ -131,7 +138,11 @@ impl Session {
             (false, true) => Committed::Other,
             (false, false) => Committed::Sql,
         };
+        self.names_changed |= job.unit.changes_names;
         if !after.committed.is_empty() {
+            if std::mem::take(&mut self.names_changed) {
+                self.forget_names(&after.committed, job.unit.reads.is_everything());
+            }
             self.seat.committed(&after.committed, kind);
         }
         if !after.ended {
@@ -141,6 +152,16 @@ impl Session {
             self.seat.keep();
         } else {
             self.seat.release_all();
+        }
+    }
+
+    /// Before others may see the change.
+    fn forget_names(&self, lanes: &BTreeSet<LaneKey>, everywhere: bool) {
+        if everywhere {
+            return self.context.catalog.invalidate_all();
+        }
+        for lane in lanes {
+            self.context.catalog.invalidate(lane.database(), lane.branch());
         }
     }
 
@@ -193,7 +214,6 @@ impl Session {
         &mut self,
         incoming: &super::client_socket::Incoming,
         job: &Job,
-        open: bool,
     ) -> Result<(), Ending> {
         let seq = self.client.skip(incoming).await?;
         self.transaction.answered(&job.unit, job.begin_text.clone());

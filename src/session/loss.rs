@@ -62,9 +62,11 @@ impl Session {
         let pinned = self.backend.is_none() && !self.state.pins.is_empty();
         let err = match told {
             _ if pinned && told != Action::TellUnknown => self.cannot_restore(reason),
-            Action::Tell1213 if was_open => {
-                self.refuse_transaction(job, Cause::BackendLost, &format!("as its connection to Dolt ended ({reason})"))
-            }
+            Action::Tell1213 if was_open => self.refuse_transaction(
+                job,
+                Cause::BackendLost,
+                &format!("as its connection to Dolt ended ({reason})"),
+            ),
             told => in_flight_text(told, job.command, reason),
         };
         if matches!(told, Action::TellApplied | Action::TellUnknown) {
@@ -93,9 +95,9 @@ fn in_flight_text(told: Action, command: Command, reason: &str) -> ErrInfo {
     let command = command.name();
     let text = match told {
         Action::Tell1213 => return transaction_lost(reason),
-        Action::TellApplied => format!(
-            "{command} took effect, but Dolt's answer to it was lost ({reason}): do not run it again"
-        ),
+        Action::TellApplied => {
+            format!("{command} took effect, but Dolt's answer to it was lost ({reason}): do not run it again")
+        }
         Action::TellUnknown => format!(
             "Dolt's connection ended during {command} ({reason}): whether it took effect is unknown; look before you \
              run it again"
@@ -115,7 +117,8 @@ mod tests {
         assert!(safe.message.to_lowercase().contains("lost connection"));
         for told in [Action::TellUnknown, Action::TellApplied] {
             let unsafe_ = in_flight_text(told, Command::Query, "x");
-            for word in ["lost connection", "gone away", "broken pipe", "bad connection", "connection reset"] {
+            for word in ["lost connection", "gone away", "broken pipe", "bad connection", "connection reset"]
+            {
                 assert!(!unsafe_.message.to_lowercase().contains(word), "{word}");
             }
         }

@@ -78,7 +78,13 @@ impl Session {
     }
 
     /// The log's entry of a command. An execution is kept with the types that an earlier one bound.
-    pub fn entry_of(&self, command: Command, payload: &[u8], id: Option<u32>, answer: Digest) -> Result<Entry, WhyNot> {
+    pub fn entry_of(
+        &self,
+        command: Command,
+        payload: &[u8],
+        id: Option<u32>,
+        answer: Digest,
+    ) -> Result<Entry, WhyNot> {
         if command != Command::StmtExecute {
             return Ok(Entry { payload: payload.into(), prepared: None, answer });
         }

@@ -15,7 +15,7 @@ use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
 use crate::admit::{Cause, LaneKey, Outcome};
-use crate::statement::fate::{self, StateBefore, Verdict};
+use crate::statement::fate::{StateBefore, Watched};
 use crate::statement::relay::{self, Stopped};
 use crate::statement::retry::{self, Action, Effort, Failure, Means, Phase};
 use crate::statement::transaction::{AnswerHash, Digest, Does};
@@ -61,15 +61,10 @@ impl Failed {
 
 impl Session {
     /// Runs a command that passed `before`.
-    pub async fn perform(
-        &mut self,
-        incoming: Incoming,
-        plan: Plan,
-        deadline: Instant,
-    ) -> Result<(), Ending> {
+    pub async fn perform(&mut self, incoming: Incoming, plan: Plan, deadline: Instant) -> Result<(), Ending> {
         let mut job = self.job(&incoming, plan, deadline).await;
-        if let Some(open) = job.wants.answer {
-            return self.answer_begin_or_end(&incoming, &job, open).await;
+        if job.wants.answered {
+            return self.answer_begin_or_end(&incoming, &job).await;
         }
         if incoming.is_whole() {
             self.client.skip(&incoming).await?;
@@ -119,12 +114,15 @@ impl Session {
         {
             return match self.backend {
                 Some(_) => Tried::Tell(trouble.into_err()),
-                None => Tried::Failed(Failed::lost(Failure::LostBeforeSent, trouble.into_err().message, None)),
+                None => {
+                    Tried::Failed(Failed::lost(Failure::LostBeforeSent, trouble.into_err().message, None))
+                }
             };
         }
         job.clock = self.seat.snapshot();
         if job.wants.commits {
             job.before = self.state_before();
+            job.sent_at = std::time::Instant::now();
         }
         self.there_and_back(job).await
     }
@@ -285,26 +283,15 @@ impl Session {
         }
     }
 
-    /// What Dolt has now of the databases that the command may change, as far as that costs nothing.
-    fn state_before(&self) -> StateBefore {
-        let held = self.seat.held();
-        let mut databases = held.iter().map(LaneKey::database);
-        match (databases.next(), &self.context.journals) {
-            (Some(first), Some(journals)) if databases.all(|database| database == first) => {
-                journals.root(first).map_or(StateBefore::Unknown, StateBefore::Root)
-            }
-            _ => StateBefore::Unknown,
-        }
-    }
-
-    /// Ends what may still run of it in Dolt, and finds out whether it happened.
-    async fn find_fate(&mut self, job: &Job) -> Verdict {
-        let Some((generation, id)) = self.opened_on else {
-            return Verdict::CannotTell("no backend".to_owned());
+    /// What the command may change as it is now, as far as that costs nothing.
+    fn state_before(&self) -> Vec<Watched> {
+        let Some(journals) = &self.context.journals else { return Vec::new() };
+        let watched = |lane: &LaneKey| Watched {
+            database: lane.database().to_string(),
+            branch: lane.branch().to_string(),
+            before: journals.root(lane.database()).map_or(StateBefore::Unknown, StateBefore::Root),
         };
-        let verdict = fate::find_out(self.fate_question(job, generation, id)).await;
-        self.in_flight = false;
-        verdict
+        self.seat.held().iter().map(watched).collect()
     }
 
     /// The answer is complete: what it changes.
@@ -402,15 +389,27 @@ impl Session {
                 self.must_rerun = false;
                 Ok(())
             }
-            Ok(Ok(Rerun::Different)) => Err(Tried::Tell(self.refuse_transaction(job, Cause::AnswerChanged, "what it read has changed"))),
-            Ok(Ok(Rerun::Impossible(why))) => Err(Tried::Tell(self.refuse_transaction(job, Cause::NotRepeatable, &format!(
-                "what it read may have changed, and it could not be run again because {}",
-                why.as_str()
-            )))),
+            Ok(Ok(Rerun::Different)) => Err(Tried::Tell(self.refuse_transaction(
+                job,
+                Cause::AnswerChanged,
+                "what it read has changed",
+            ))),
+            Ok(Ok(Rerun::Impossible(why))) => Err(Tried::Tell(self.refuse_transaction(
+                job,
+                Cause::NotRepeatable,
+                &format!(
+                    "what it read may have changed, and it could not be run again because {}",
+                    why.as_str()
+                ),
+            ))),
             Ok(Err(error)) => Err(Tried::Failed(Failed::lost(Failure::LostBeforeSent, error, None))),
             Err(_) => {
                 self.drop_backend();
-                Err(Tried::Tell(self.refuse_transaction(job, cause, "running it again took longer than the budget")))
+                Err(Tried::Tell(self.refuse_transaction(
+                    job,
+                    cause,
+                    "running it again took longer than the budget",
+                )))
             }
         }
     }

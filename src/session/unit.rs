@@ -2,7 +2,6 @@
 //! Owns the way from a text's effects to a [`Unit`]: heads, routes, what names mean. Does not run anything.
 //! Always: what can't be told takes the lanes of everything that the session could write.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -14,11 +13,11 @@ use super::job::{Body, Job};
 use super::route::Requested;
 use super::routed::Session;
 use crate::admit::{LaneKey, Reads};
-use crate::dolt::procedures::{self, Takes};
+use crate::dolt::procedures::{self, Call, Takes};
 use crate::observe::redact;
+use crate::statement::attribution::{Attributed, Place as Where};
 use crate::statement::changing::Changing;
 use crate::statement::effects::{Autocommit, Class, Effect, Effects};
-use crate::statement::fate::StateBefore;
 use crate::statement::lexer::DoubleQuotes;
 use crate::statement::transaction::{Does, Unit, WhyNot};
 use crate::wire::command::Command;
@@ -59,8 +58,9 @@ impl Session {
             deadline,
             budget,
             tries: 0,
-            before: StateBefore::Unknown,
+            before: Vec::new(),
             clock: 0,
+            sent_at: std::time::Instant::now(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Session {
     ) -> (Unit, Option<WhyNot>, Option<Arc<[u8]>>) {
         let text = self.statement_text(incoming, plan);
         let effects = Effects::of(&text, incoming.is_whole(), DoubleQuotes::Text);
-        plan.label = redact::statement(&String::from_utf8_lossy(&text), LABEL_CHARS_MAX);
+        plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         let may_read_only = effects.whole
             && effects.statements.iter().all(|effect| !effect.class.writes() && !effect.locking);
         let single = effects.whole && effects.statements.len() == 1;
@@ -108,15 +108,72 @@ impl Session {
         }
         unit.does = does_of(&effects, self.state.autocommit);
         unit.repeatable = effects.statements.iter().all(is_repeatable);
+        unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
         for effect in &effects.statements {
-            self.attribute(effect, &mut unit).await;
+            if let Some(call) = dolt_call(effect) {
+                unit.dolt = true;
+                unit.dolt_commit |= call.dolt_commits;
+            }
         }
-        if !effects.whole {
-            self.take_everything(&mut unit).await;
-        }
-        let opaque = self.opaque_text(incoming, plan, &effects, &unit);
+        let attributed = self.attribute(&text, &effects).await;
+        self.take_lanes_into(&attributed, &mut unit).await;
+        let opaque = self.opaque_text(incoming, plan, &attributed, &unit);
         let begin = begin_text(&unit, &text);
         (unit, opaque, begin)
+    }
+
+    /// What a text reads and writes, by its words and by what they mean.
+    async fn attribute(&self, text: &[u8], effects: &Effects) -> Attributed {
+        let asks = |effect: &Effect| {
+            matches!(effect.class, Class::Call { .. } | Class::DatabaseDdl | Class::Use { .. })
+                || effect.qualifiers.iter().any(|qualifier| qualifier.revision.is_some())
+        };
+        let in_revision = self.state.database.as_deref().is_some_and(|name| name.contains(['/', '@']));
+        let listing = match in_revision || effects.statements.iter().any(asks) {
+            true => self.listing().await.ok(),
+            false => None,
+        };
+        let head = |database: &str, revision: Option<&str>| match (revision, &listing) {
+            (None, _) if self.heads.knows(database) || self.context.branches.may_have(database) => {
+                Some(self.lane_of(database).branch().to_string())
+            }
+            (None, _) => None,
+            (Some(revision), None) => Some(revision.to_owned()),
+            (Some(revision), Some(listing)) => listing
+                .branches(database)
+                .find(|known| known.eq_ignore_ascii_case(revision))
+                .map(str::to_owned),
+        };
+        let place = Where { database: self.state.database.as_deref(), head: &head };
+        self.context.catalog.attribute(text, effects, &place).await
+    }
+
+    /// Adds what was attributed, whole databases branch by branch.
+    async fn take_lanes_into(&mut self, attributed: &Attributed, unit: &mut Unit) {
+        let Attributed { writes, reads, unattributable, .. } = attributed;
+        let key = |(database, branch): &(String, String)| LaneKey::new(database, branch);
+        unit.writes.extend(writes.branches.iter().map(key));
+        for lane in reads.branches.iter().map(key).chain(unit.writes.clone()) {
+            unit.reads.lane(&lane);
+        }
+        for database in reads.databases.iter().chain(&writes.databases) {
+            unit.reads.database(database);
+        }
+        let everything = *unattributable || writes.anything;
+        if everything || reads.anything {
+            unit.reads.everything();
+        }
+        let may_write = !matches!(unit.does, Does::Nothing | Does::Read);
+        if may_write && (everything || !writes.databases.is_empty()) {
+            unit.writes.extend(self.current_lane());
+            let Ok(listing) = self.listing().await else { return };
+            for database in listing.databases() {
+                if everything || writes.databases.contains(&database.to_lowercase()) {
+                    unit.writes.insert(self.lane_of(database));
+                    unit.writes.extend(listing.branches(database).map(|name| LaneKey::new(database, name)));
+                }
+            }
+        }
     }
 
     /// Why a transaction can't be run again after this command.
@@ -124,7 +181,7 @@ impl Session {
         &self,
         incoming: &Incoming,
         plan: &Plan,
-        effects: &Effects,
+        attributed: &Attributed,
         unit: &Unit,
     ) -> Option<WhyNot> {
         if !incoming.is_whole() {
@@ -142,99 +199,12 @@ impl Session {
         {
             return Some(WhyNot::ClientData);
         }
-        let feeds_a_write = matches!(unit.does, Does::Dml);
-        let changing = effects.changing();
-        if (feeds_a_write && !changing.is_empty())
-            || changing.contains(Changing::SESSION)
-            || changing.contains(Changing::LOCK)
-        {
+        let changing = attributed.changing;
+        let feeds_a_write = unit.does == Does::Dml && (!changing.is_empty() || attributed.hidden_changing);
+        if feeds_a_write || changing.contains(Changing::SESSION) || changing.contains(Changing::LOCK) {
             return Some(WhyNot::ChangingValue);
         }
         None
-    }
-
-    /// Adds what one statement takes and reads.
-    async fn attribute(&mut self, effect: &Effect, unit: &mut Unit) {
-        if effect.elsewhere.anything {
-            unit.reads.everything();
-        }
-        let mut lanes: BTreeSet<LaneKey> = self.current_lane().into_iter().collect();
-        for qualifier in &effect.qualifiers {
-            if self.context.branches.may_have(&qualifier.database) {
-                let lane = match &qualifier.revision {
-                    Some(revision) => LaneKey::new(&qualifier.database, revision),
-                    None => self.lane_of(&qualifier.database),
-                };
-                lanes.insert(lane);
-            }
-        }
-        for lane in &lanes {
-            unit.reads.lane(lane);
-            if effect.elsewhere.branches {
-                unit.reads.database(lane.database());
-            }
-        }
-        match &effect.class {
-            Class::Dml | Class::Ddl | Class::DatabaseDdl => unit.writes.extend(lanes),
-            Class::Read | Class::Export if effect.locking => unit.writes.extend(lanes),
-            Class::Call { procedure, literal_args } => {
-                match procedures::call(procedure, literal_args.as_deref()) {
-                    Some(call) => {
-                        unit.dolt = true;
-                        unit.dolt_commit |= call.dolt_commits;
-                        self.take_for_procedure(call.takes, unit).await;
-                    }
-                    None => self.take_everything(unit).await,
-                }
-            }
-            Class::Prepare | Class::Execute | Class::Unknown => self.take_everything(unit).await,
-            _ => {}
-        }
-    }
-
-    async fn take_for_procedure(&mut self, takes: Takes, unit: &mut Unit) {
-        let Some(current) = self.current_lane() else {
-            return;
-        };
-        let database = current.database().to_string();
-        match takes {
-            Takes::Nothing => {}
-            Takes::Branches { current: own, named } => {
-                if own {
-                    unit.writes.insert(current);
-                }
-                unit.writes.extend(named.iter().map(|branch| LaneKey::new(&database, branch)));
-            }
-            Takes::Checkout(name) => {
-                let is_branch = match self.listing().await {
-                    Ok(listing) => listing.branches(&database).any(|known| known.eq_ignore_ascii_case(&name)),
-                    Err(_) => false,
-                };
-                if !is_branch {
-                    unit.writes.insert(LaneKey::new(&database, &name));
-                    unit.writes.insert(current);
-                }
-            }
-            Takes::Database => match self.listing().await {
-                Ok(listing) => {
-                    unit.writes.extend(listing.branches(&database).map(|b| LaneKey::new(&database, b)));
-                    unit.writes.insert(current);
-                }
-                Err(_) => self.take_everything(unit).await,
-            },
-            Takes::Server => self.take_everything(unit).await,
-        }
-    }
-
-    /// What can't be attributed takes everything that this session could write.
-    async fn take_everything(&mut self, unit: &mut Unit) {
-        unit.reads.everything();
-        unit.writes.extend(self.current_lane());
-        if let Ok(listing) = self.listing().await {
-            for database in listing.databases() {
-                unit.writes.insert(self.lane_of(database));
-            }
-        }
     }
 
     /// The lane of the current database's branch.
@@ -272,14 +242,12 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
             Class::Rollback { .. } => Does::Rollback,
             Class::Savepoint => Does::Savepoint,
             Class::Ddl | Class::DatabaseDdl => Does::CommitsItself,
-            Class::Call { procedure, literal_args } => {
-                match procedures::call(procedure, literal_args.as_deref()) {
-                    Some(call) if call.commits => Does::CommitsItself,
-                    Some(call) if call.takes == Takes::Nothing => Does::Nothing,
-                    Some(_) => Does::CommitsItself,
-                    None => Does::Anything,
-                }
-            }
+            Class::Call { .. } => match dolt_call(effect) {
+                Some(call) if call.commits => Does::CommitsItself,
+                Some(call) if call.takes == Takes::Nothing => Does::Nothing,
+                Some(_) => Does::CommitsItself,
+                None => Does::Anything,
+            },
             Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::Commit,
             Class::Prepare | Class::Execute | Class::Unknown => Does::Anything,
             _ => Does::Nothing,
@@ -289,7 +257,9 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
         } else {
             all = match (all, one) {
                 (Does::Anything, _) | (_, Does::Anything) => Does::Anything,
-                (_, Does::Begin { .. } | Does::Commit | Does::Rollback | Does::CommitsItself) => Does::Anything,
+                (_, Does::Begin { .. } | Does::Commit | Does::Rollback | Does::CommitsItself) => {
+                    Does::Anything
+                }
                 (Does::Dml, _) | (_, Does::Dml) => Does::Dml,
                 (Does::LockingRead, _) | (_, Does::LockingRead) => Does::LockingRead,
                 (Does::Read, _) | (_, Does::Read) => Does::Read,
@@ -298,6 +268,19 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
         }
     }
     if effects.whole { all } else { Does::Anything }
+}
+
+fn dolt_call(effect: &Effect) -> Option<Call> {
+    match &effect.class {
+        Class::Call { procedure, literal_args } => procedures::call(procedure, literal_args.as_deref()),
+        _ => None,
+    }
+}
+
+/// Whether names may mean something else afterwards.
+fn changes_names(effect: &Effect) -> bool {
+    let is_call = matches!(effect.class, Class::Call { .. });
+    effect.changes_names || (is_call && dolt_call(effect).is_none_or(|call| call.changes_names))
 }
 
 /// Whether it may be sent a second time when the first one's answer was lost.

@@ -184,7 +184,7 @@ fn judge(what: &What, traces: &[Trace], head: Option<&Head>) -> Verdict {
 pub async fn find_out(fate: Fate<'_>) -> Verdict {
     let until = fate.deadline.max(Instant::now() + WAIT_MIN);
     let found = tokio::time::timeout_at(until.into(), async {
-        gone(&fate).await?;
+        gone(fate.dolt, fate.generation, fate.backend).await?;
         let traces = fate.traces().await;
         let head = fate.head().await;
         Ok::<_, &str>(judge(&fate.what, &traces, head.as_ref()))
@@ -198,21 +198,35 @@ pub async fn find_out(fate: Fate<'_>) -> Verdict {
     verdict
 }
 
+/// Kills what is left of a session whose client is gone, and waits until it is no more; says so if it can't see
+/// that in time.
+pub async fn end_statement(dolt: &Dolt, generation: u64, backend: u32, limit: Duration) {
+    match tokio::time::timeout(limit, gone(dolt, generation, backend)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => tracing::debug!(why, backend, "the statement of a client that is gone"),
+        Err(_) => tracing::warn!(
+            backend,
+            limit_s = limit.as_secs(),
+            "a statement whose client is gone could not be ended in time: it may still change its branch"
+        ),
+    }
+}
+
 /// Returns once the backend and its statement are no more.
-async fn gone(fate: &Fate<'_>) -> Result<(), &'static str> {
+async fn gone(dolt: &Dolt, generation: u64, backend: u32) -> Result<(), &'static str> {
     let mut session = None;
     let mut pause = LOOK_FIRST;
     let mut is_killed = false;
     loop {
-        let ready = ready(fate.dolt).await?;
-        let is_same_run = ready.generation == fate.generation;
+        let ready = ready(dolt).await?;
+        let is_same_run = ready.generation == generation;
         // Ours is started again only when its process has ended. Somebody else's may have been out of reach only.
         if ready.pid.is_some() && !is_same_run {
             return Ok(());
         }
         // In another run the id may be another session's: that one is not ours to kill.
         let kill = is_same_run && !is_killed;
-        match look(fate.dolt.control(), &mut session, fate.backend, kill).await {
+        match look(dolt.control(), &mut session, backend, kill).await {
             Ok(true) => return Ok(()),
             Ok(false) => is_killed |= kill,
             Err(error) => {

@@ -167,11 +167,7 @@ pub async fn relay_reply(
 }
 
 /// Sends to the client; says so if it takes long.
-async fn send_or_stall(
-    stream: &mut Stream,
-    bytes: &[u8],
-    stalled: &mut impl FnMut(),
-) -> std::io::Result<()> {
+async fn send_or_stall(stream: &mut Stream, bytes: &[u8], stalled: &mut impl FnMut()) -> std::io::Result<()> {
     let mut sending = std::pin::pin!(stream.send(bytes));
     match tokio::time::timeout(STALLED_AFTER, sending.as_mut()).await {
         Ok(sent) => sent,

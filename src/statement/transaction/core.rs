@@ -20,6 +20,7 @@ impl Unit {
             reads: Reads::default(),
             dolt: false,
             dolt_commit: false,
+            changes_names: false,
             repeatable: true,
             single: true,
         }
@@ -39,6 +40,8 @@ pub struct Unit {
     pub dolt: bool,
     /// It makes a Dolt commit.
     pub dolt_commit: bool,
+    /// Names may mean something else afterwards: tables, views, triggers.
+    pub changes_names: bool,
     /// Running it twice does no more than running it once.
     pub repeatable: bool,
     /// It is one statement, so that an error means that nothing of it happened.
@@ -140,8 +143,8 @@ pub struct Transaction {
 /// What must be so before a command may be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Not sent at all: answered with an OK, with a transaction open afterwards or not.
-    pub answer: Option<bool>,
+    /// Not sent at all, but answered with an OK.
+    pub answered: bool,
     /// Lanes to hold.
     pub lanes: BTreeSet<LaneKey>,
     /// What was read must be held still as well.
@@ -228,7 +231,7 @@ impl Transaction {
 
     fn plan_closed(&self, unit: &Unit) -> Plan {
         match unit.does {
-            Does::Begin { consistent: false } => Plan { answer: Some(true), ..Plan::default() },
+            Does::Begin { consistent: false } => Plan { answered: true, ..Plan::default() },
             Does::Begin { consistent: true } => Plan { lanes: self.first.clone(), ..Plan::default() },
             Does::Dml | Does::CommitsItself | Does::Anything => {
                 Plan { lanes: unit.writes.clone(), commits: !unit.writes.is_empty(), ..Plan::default() }
@@ -241,10 +244,10 @@ impl Transaction {
         let begins = || Some(begin.clone());
         match unit.does {
             Does::Begin { consistent: false } if matches!(begin, Begin::Text(_)) => {
-                Plan { answer: Some(true), ..Plan::default() }
+                Plan { answered: true, ..Plan::default() }
             }
             Does::Commit | Does::Rollback if matches!(begin, Begin::Text(_)) => {
-                Plan { answer: Some(false), ..Plan::default() }
+                Plan { answered: true, ..Plan::default() }
             }
             // Only the flag that Dolt forgot to clear is at stake, or nothing.
             Does::Commit | Does::Rollback => Plan::default(),
@@ -257,8 +260,7 @@ impl Transaction {
             Does::LockingRead | Does::Dml | Does::CommitsItself | Does::Anything => Plan {
                 begins: begins(),
                 lanes: self.first.union(&unit.writes).cloned().collect(),
-                commits: matches!(unit.does, Does::CommitsItself | Does::Anything)
-                    && !unit.writes.is_empty(),
+                commits: matches!(unit.does, Does::CommitsItself | Does::Anything) && !unit.writes.is_empty(),
                 ..Plan::default()
             },
         }

@@ -35,7 +35,7 @@ const IN: u16 = STATUS_AUTOCOMMIT | STATUS_IN_TRANS;
 /// Does what the session does: plans, begins, sends, takes the answer in.
 fn run(transaction: &mut Transaction, unit: &Unit, clock: u64, status: u16) -> (Plan, After) {
     let plan = transaction.plan(unit, true);
-    if plan.answer.is_some() {
+    if plan.answered {
         transaction.answered(unit, text("BEGIN"));
         return (plan, After::default());
     }
@@ -65,7 +65,7 @@ fn an_autocommit_read_needs_nothing() {
 #[test]
 fn begin_is_sent_with_the_first_statement_behind_the_lane() {
     let mut transaction = Transaction::default();
-    assert_eq!(run(&mut transaction, &unit(BEGIN, &[]), 1, IN).0.answer, Some(true));
+    assert!(run(&mut transaction, &unit(BEGIN, &[]), 1, IN).0.answered);
     assert!(transaction.is_begun() && !transaction.is_open());
     let (plan, after) = run(&mut transaction, &unit(Does::Dml, &["main"]), 5, IN);
     assert_eq!(plan.begins, Some(Begin::Text(text("BEGIN").unwrap())));
@@ -85,7 +85,7 @@ fn a_transaction_that_did_nothing_costs_dolt_nothing() {
     for end in [Does::Commit, Does::Rollback] {
         let mut transaction = Transaction::default();
         run(&mut transaction, &unit(BEGIN, &[]), 1, IN);
-        assert_eq!(transaction.plan(&unit(end, &[]), true).answer, Some(false));
+        assert!(transaction.plan(&unit(end, &[]), true).answered);
     }
 }
 
@@ -156,7 +156,7 @@ fn begin_inside_a_transaction_commits_it() {
     run(&mut transaction, &unit(BEGIN, &[]), 1, IN);
     run(&mut transaction, &unit(Does::Dml, &["main"]), 2, IN);
     let (plan, after) = run(&mut transaction, &unit(BEGIN, &[]), 3, IN);
-    assert!(plan.answer.is_none() && plan.validate && plan.commits);
+    assert!(!plan.answered && plan.validate && plan.commits);
     assert_eq!(after.committed, lanes(&["main"]));
     assert!(!after.ended && transaction.is_open() && !transaction.wrote());
 }
