@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::journal_record::{self as record, Next};
 
-/// The journal's name in a database's noms directory.
+/// The journal's name in a database's noms directory: 32 `v`.
 pub const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
 const NOMS: &str = ".dolt/noms";
 const MANIFEST: &str = "manifest";

@@ -5,3 +5,4 @@ pub mod disk;
 pub mod log;
 pub mod rotate;
 pub mod time;
+pub mod bypass;
