@@ -116,8 +116,12 @@ impl Schema {
     /// What the facts mean.
     pub fn of(facts: Facts) -> Self {
         let mut schema = Self { ignored: facts.ignored, nonlocal: facts.nonlocal, ..Self::default() };
-        let views: BTreeSet<String> =
-            facts.objects.iter().filter(|o| o.kind == ObjectKind::View).map(|o| o.name.to_lowercase()).collect();
+        let views: BTreeSet<String> = facts
+            .objects
+            .iter()
+            .filter(|o| o.kind == ObjectKind::View)
+            .map(|o| o.name.to_lowercase())
+            .collect();
         schema.volatile_tables = facts
             .defaults
             .iter()

@@ -134,7 +134,9 @@ impl Task<'_> {
 
     fn statement(&mut self, effect: &Effect, current: Option<&str>) {
         let touches = match &effect.class {
-            Class::Read | Class::Export | Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Temporary => true,
+            Class::Read | Class::Export | Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Temporary => {
+                true
+            }
             Class::Set { .. } | Class::Call { .. } => true,
             Class::Execute | Class::Unknown => {
                 self.out.unattributable = true;
@@ -161,10 +163,8 @@ impl Task<'_> {
             let branch = (self.place.head)(&qualifier.database, qualifier.revision.as_deref());
             named.extend(branch.map(|branch| (qualifier.database.clone(), branch)));
         }
-        let writes = matches!(
-            effect.class,
-            Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Call { .. }
-        );
+        let writes =
+            matches!(effect.class, Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Call { .. });
         let reached = self.reach(named, effect, writes);
         if effect.elsewhere.branches {
             self.out.reads.databases.extend(reached.iter().map(|(database, _)| database.clone()));
