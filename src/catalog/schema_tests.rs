@@ -33,7 +33,7 @@ fn what_changes_spreads_through_views_triggers_and_procedures() {
     assert_eq!(names(&schema.volatile_procedures), ["p"]);
     assert_eq!(names(&schema.triggers_on), ["t"]);
     assert_eq!(names(&schema.views), ["late", "now_view", "of_stamped"]);
-    assert_eq!(schema.reaches.len(), 1, "an event runs in no session: {:?}", schema.reaches);
+    assert_eq!(schema.by_routines.names.len(), 1, "an event runs in no session: {:?}", schema.by_routines);
     for (text, writes, volatile) in [
         ("SELECT * FROM LATE", false, true),
         ("SELECT * FROM of_stamped", false, false),
@@ -62,11 +62,12 @@ fn what_texts_reach() {
         ],
         ..Facts::default()
     });
-    let b = Some("b".to_owned());
+    let other = ("other".to_owned(), Some("b".to_owned()));
     assert!(
-        schema.reaches.contains(&("other".to_owned(), b)) && schema.reaches.contains(&("x".to_owned(), None))
+        schema.by_views.names.contains(&other) && schema.by_views.names.contains(&("x".to_owned(), None))
     );
-    assert!(schema.reads_branches && !schema.reads_anything && !schema.unattributable);
+    assert!(schema.by_views.branches && !schema.by_views.anything && !schema.unattributable);
+    assert_eq!(schema.by_routines, Reach::default());
     assert_eq!(names(&schema.calls), ["dolt_commit"]);
     for text in [
         "CREATE PROCEDURE p(q TEXT) BEGIN PREPARE s FROM q; EXECUTE s; END",
