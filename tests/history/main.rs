@@ -9,3 +9,5 @@ mod checker;
 mod known;
 mod generated;
 mod random;
+mod proxy;
+mod breaking;
