@@ -11,3 +11,8 @@ mod generated;
 mod random;
 mod proxy;
 mod breaking;
+mod client;
+mod plan;
+mod told;
+mod work;
+mod run;
