@@ -143,7 +143,7 @@ fn string(bytes: &[u8]) -> Option<String> {
     let (len, rest) = match bytes {
         [0xfc, a, b, rest @ ..] => (usize::from(*a) | usize::from(*b) << 8, rest),
         [0xfd, a, b, c, rest @ ..] => (usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16, rest),
-        [len @ 0..0xfb, rest @ ..] => (usize::from(*len), rest),
+        [len @ 0..=0xfa, rest @ ..] => (usize::from(*len), rest),
         _ => return None,
     };
     rest.get(..len).map(|text| String::from_utf8_lossy(text).into_owned())

@@ -16,3 +16,4 @@ mod plan;
 mod told;
 mod work;
 mod run;
+mod cuts;

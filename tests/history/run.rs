@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::checker::{Anomaly, Kind, check};
 use super::client::{Session, Statement};
 use super::history::{History, Key, Outcome, Value};
-use super::plan::{self, DATABASES, SESSIONS, SLOTS, TABLES, TXNS};
+use super::plan::{self, DATABASES, End, SESSIONS, SLOTS, TABLES, TXNS};
 use super::proxy::{Direction, Wrapper};
 use super::random::Random;
 use super::support::plain::PlainDolt;
@@ -70,6 +70,14 @@ struct Round {
     gcs: u64,
 }
 
+/// How the sessions' transactions lie in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Together,
+    /// Each alone; clients wait for their answers.
+    OneByOne,
+}
+
 /// Runs one round; `breaks` breaks something.
 fn round(
     addr: SocketAddr,
@@ -77,6 +85,7 @@ fn round(
     number: u64,
     faults: &BTreeMap<u64, Fault>,
     breaks: &(dyn Fn(Fault) + Sync),
+    order: Order,
 ) -> Round {
     // Numbers of lists and values that no other round has.
     let (first_key, first_value) = (number as Key * SLOTS, number * 1_000_000);
@@ -84,15 +93,21 @@ fn round(
     for statement in keys.iter().filter_map(|key| plan::create(*key, 0)) {
         persist(addr, &statement);
     }
+    let turn = Mutex::new(());
     let (clock, done, gcs) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     let logs: Vec<Log> = thread::scope(|scope| {
         let workers: Vec<_> = (0..SESSIONS)
             .map(|session| {
-                let (done, gcs) = (&done, &gcs);
+                let (done, gcs, turn) = (&done, &gcs, &turn);
                 scope.spawn(move || {
                     let mut worker = Worker::new(addr, session, clock);
-                    for plan in plan::plans(seed, session, first_key, first_value) {
+                    for mut plan in plan::plans(seed, session, first_key, first_value) {
+                        let alone = (order == Order::OneByOne).then(|| turn.lock().expect("not poisoned"));
+                        if alone.is_some() && plan.end == End::CloseAtCommit {
+                            plan.end = End::Commit;
+                        }
                         worker.run(&plan);
+                        drop(alone);
                         match faults.get(&done.fetch_add(1, Ordering::Relaxed)) {
                             Some(Fault::Gc(database)) => {
                                 // Beside the sessions, as a person would.
@@ -229,7 +244,7 @@ fn histories_under_faults_are_strictly_serialisable_and_exact() {
     while number == 0 || begun.elapsed() < soak {
         number += 1;
         let faults = faults(seed);
-        let round = round(addr, seed, number, &faults, &breaks);
+        let round = round(addr, seed, number, &faults, &breaks, Order::Together);
         let anomalies = check(&round.history);
         tell(seed, &round, &anomalies);
         let again = format!("BRANCHLINE_SEED={seed} runs these operations again");
@@ -285,7 +300,7 @@ fn plain_dolt_is_found_out_without_any_fault() {
     let mut kinds = BTreeMap::new();
     for number in 1..=3 {
         let seed = random.next();
-        let round = round(addr, seed, number, &BTreeMap::new(), &|_| {});
+        let round = round(addr, seed, number, &BTreeMap::new(), &|_| {}, Order::Together);
         let anomalies = check(&round.history);
         tell(seed, &round, &anomalies);
         println!("{}", shown(&anomalies));
@@ -297,4 +312,23 @@ fn plain_dolt_is_found_out_without_any_fault() {
     for kind in [Kind::IncompatibleOrder, Kind::LostUpdate] {
         assert!(kinds.contains_key(&kind), "the run does not show what plain Dolt does wrong: {kinds:?}");
     }
+}
+
+/// Also the checker, the plans and what they write must be right: without concurrency Dolt is.
+#[test]
+fn plain_dolt_with_one_transaction_at_a_time_is_strictly_serialisable() {
+    let dolt = PlainDolt::start();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, dolt.port()));
+    make_tables(addr);
+    let seed = seed();
+    let round = round(addr, seed, 1, &BTreeMap::new(), &|_| {}, Order::OneByOne);
+    let anomalies = check(&round.history);
+    tell(seed, &round, &anomalies);
+    assert!(
+        anomalies.is_empty() && round.wrong.is_empty(),
+        "{}\n{}",
+        shown(&anomalies),
+        round.wrong.join("\n")
+    );
+    assert!(count(&round.history, Outcome::Ok) > SESSIONS * TXNS * 3 / 4);
 }
