@@ -26,6 +26,11 @@ const SOAK: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(40);
 /// No call of a client may take longer: below the 10 s after which `bd` gives up.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// Rounds in which plain Dolt must have been found out; the first is enough, as a rule.
+const PLAIN_ROUNDS_MAX: u64 = 10;
+/// Transactions in percent that must have been acknowledged: some roll back by plan, and 20 sessions that read before
+/// they write to the same four lists are told 1213 often.
+const ACKNOWLEDGED_PERCENT_MIN: usize = 40;
 /// Anomalies that are printed.
 const SHOWN_MAX: usize = 5;
 
@@ -241,6 +246,7 @@ fn histories_under_faults_are_strictly_serialisable_and_exact() {
     let (mut next_seed, soak, begun) = (Random::new(seed()), soak(), Instant::now());
     let mut seed = seed_of_first(&mut next_seed);
     let (mut finals, mut acknowledged, mut gcs, mut number) = (BTreeMap::new(), 0, 0, 0);
+    let (mut kills_planned, mut gcs_planned) = (0, 0);
     while number == 0 || begun.elapsed() < soak {
         number += 1;
         let faults = faults(seed);
@@ -253,6 +259,8 @@ fn histories_under_faults_are_strictly_serialisable_and_exact() {
         assert!(round.slowest < CALL_MAX, "{again}: an answer took {:?}", round.slowest);
         acknowledged += count(&round.history, Outcome::Ok);
         gcs += round.gcs;
+        kills_planned += faults.values().filter(|fault| **fault == Fault::KillDolt).count() as u64;
+        gcs_planned += faults.values().filter(|fault| matches!(fault, Fault::Gc(_))).count() as u64;
         let infos = round.history.txns.iter().filter(|txn| txn.outcome == Outcome::Info);
         finals.extend(round.history.finals.iter().map(|(key, list)| {
             let late: Vec<Value> = infos.clone().flat_map(|txn| txn.appends(*key)).collect();
@@ -272,9 +280,11 @@ fn histories_under_faults_are_strictly_serialisable_and_exact() {
         "{number} rounds, {acknowledged} acknowledged, {cuts} cuts, {killed} kills, {gcs} garbage collections"
     );
     // It would show nothing if most of it failed, or if nothing broke.
-    let share = acknowledged * 100 / (number as usize * SESSIONS * TXNS);
-    assert!(share >= 60, "only {share} % were acknowledged");
+    let percent = acknowledged * 100 / (number as usize * SESSIONS * TXNS);
+    assert!(percent >= ACKNOWLEDGED_PERCENT_MIN, "only {percent} % were acknowledged");
     assert!(cuts >= number, "{cuts} cuts in {number} rounds");
+    assert!(killed * 2 >= kills_planned, "{killed} kills of {kills_planned}");
+    assert!(gcs * 4 >= gcs_planned, "{gcs} garbage collections of {gcs_planned}");
     assert!(!wrapper.branchline.stderr().contains("panicked"), "{}", wrapper.branchline.stderr_tail());
 }
 
@@ -298,7 +308,9 @@ fn plain_dolt_is_found_out_without_any_fault() {
     make_tables(addr);
     let mut random = Random::new(seed());
     let mut kinds = BTreeMap::new();
-    for number in 1..=3 {
+    // Texts that differ conflict in Dolt: what it loses here are updates of rows that do not.
+    let wanted = [Kind::IncompatibleOrder, Kind::LostUpdate];
+    for number in 1..=PLAIN_ROUNDS_MAX {
         let seed = random.next();
         let round = round(addr, seed, number, &BTreeMap::new(), &|_| {}, Order::Together);
         let anomalies = check(&round.history);
@@ -307,11 +319,11 @@ fn plain_dolt_is_found_out_without_any_fault() {
         for (kind, count) in by_kind(&anomalies) {
             *kinds.entry(kind).or_insert(0) += count;
         }
+        if wanted.iter().all(|kind| kinds.contains_key(kind)) {
+            return;
+        }
     }
-    // Texts that differ conflict in Dolt: what it loses here are updates of rows that do not.
-    for kind in [Kind::IncompatibleOrder, Kind::LostUpdate] {
-        assert!(kinds.contains_key(&kind), "the run does not show what plain Dolt does wrong: {kinds:?}");
-    }
+    panic!("the run does not show what plain Dolt does wrong, only {kinds:?}");
 }
 
 /// Also the checker, the plans and what they write must be right: without concurrency Dolt is.
