@@ -52,6 +52,14 @@ fn cuts_where_it_is_told_and_nowhere_else() {
     let first = client.query("SELECT 1");
     assert!(first == Err(Failure::Closed), "{first:?}");
     other.run("SELECT 1");
+    // Held back, and let go.
+    let patience = Duration::from_millis(100);
+    proxy.stall();
+    other.wire.patience(patience).expect("set");
+    assert_eq!(other.query("SELECT 2"), Err(Failure::TimedOut));
+    proxy.resume();
+    other.wire.patience(DEADLINE).expect("set");
+    assert_eq!(other.reply(true).expect("it was only late").rows, [[Some("2".to_owned())]]);
     proxy.cut_all();
     assert_eq!(other.query("SELECT 1"), Err(Failure::Closed));
     assert_eq!(proxy.cuts(), 9);

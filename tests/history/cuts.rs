@@ -177,7 +177,7 @@ impl Place {
             of_reply.entry(told).or_default().push(At::Reply(byte));
             byte += 1;
         }
-        assert!(byte >= 11 && byte < REPLY_BYTES_MAX, "a reply of {byte} bytes");
+        assert!((11..REPLY_BYTES_MAX).contains(&byte), "a reply of {byte} bytes");
         println!("{}", scenario.cut);
         for (name, seen) in [("request", &of_request), ("reply", &of_reply)] {
             let counts: Vec<_> = seen.iter().map(|(told, at)| format!("{told:?} {}", at.len())).collect();

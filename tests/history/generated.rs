@@ -14,8 +14,8 @@ const STEP: u64 = 100;
 /// Transactions that take effect one after another, each at a moment within its time, and its lists at that moment.
 fn executed(seed: u64, count: usize) -> History {
     let mut random = Random::new(seed);
-    let mut history = History::default();
-    history.finals = (0..KEYS).map(|key| (key as Key, Vec::new())).collect();
+    let finals = (0..KEYS).map(|key| (key as Key, Vec::new())).collect();
+    let mut history = History { txns: Vec::new(), finals };
     for at in 0..count {
         let moment = (at as u64 + 10) * STEP;
         let outcome = [Outcome::Ok, Outcome::Ok, Outcome::Ok, Outcome::Ok, Outcome::Fail, Outcome::Info]

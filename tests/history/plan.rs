@@ -1,6 +1,8 @@
 //! What each session of a run will do: drawn from a seed before anything runs. Does not run it.
 //! Always: a value is appended once; a transaction writes to one database only, as Dolt wants it.
 
+use std::time::Duration;
+
 use super::client::{Param, Statement};
 use super::history::{Key, Value};
 use super::random::Random;
@@ -67,7 +69,12 @@ pub enum Step {
         key: Key,
         value: Value,
     },
+    /// The client thinks, longer than a lane waits for it while another session of its process wants it.
+    Think,
 }
+
+/// For how long.
+pub const THINKS: Duration = Duration::from_millis(60);
 
 /// How it ends, if nothing happens to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +130,13 @@ fn plan(random: &mut Random, session: usize, first_key: Key, value: &mut Value) 
         }
         Style::TwoDatabases => {
             steps.push(Step::Read { key: key_in(random, there), lock });
+            if random.one_in(4) {
+                // Both databases at one moment.
+                let more =
+                    [here, there, here].map(|database| Step::Read { key: key_in(random, database), lock });
+                steps.extend(more);
+                return Plan { steps, end: End::Commit };
+            }
             if random.one_in(2) {
                 steps.push(Step::Read { key: key_in(random, here), lock });
             }
@@ -140,6 +154,10 @@ fn plan(random: &mut Random, session: usize, first_key: Key, value: &mut Value) 
         }
     }
     let writes = steps.iter().any(|step| !matches!(step, Step::Read { .. }));
+    if random.one_in(20) {
+        let at = 1 + random.below(steps.len() as u64) as usize;
+        steps.insert(at, Step::Think);
+    }
     let end = match random.below(30) {
         0 | 1 => End::Rollback,
         2 => End::Close,
@@ -151,7 +169,7 @@ fn plan(random: &mut Random, session: usize, first_key: Key, value: &mut Value) 
 }
 
 fn is_column(key: Key) -> bool {
-    key % 2 == 0
+    key.is_multiple_of(2)
 }
 
 /// Where a list is.
@@ -231,7 +249,7 @@ fn a_seed_is_a_run() {
         let steps = plans.iter().flatten().flat_map(|plan| plan.steps.clone());
         let values = steps.filter_map(|step| match step {
             Step::Append { value, .. } | Step::AppendRead { value, .. } => Some(value),
-            Step::Read { .. } => None,
+            Step::Read { .. } | Step::Think => None,
         });
         values.collect::<Vec<_>>()
     };

@@ -42,6 +42,8 @@ enum Fault {
         from_dolt: bool,
         bytes: u64,
     },
+    /// Every connection at once.
+    CutAll,
     KillDolt,
     /// `CALL DOLT_GC()` in a database.
     Gc(usize),
@@ -55,6 +57,9 @@ fn faults(seed: u64) -> BTreeMap<u64, Fault> {
     for _ in 0..15 {
         let cut = Fault::Cut { from_dolt: random.one_in(2), bytes: random.below(3000) };
         faults.insert(random.below(count * 9 / 10), cut);
+    }
+    if random.one_in(3) {
+        faults.insert(random.below(count / 4), Fault::CutAll);
     }
     if random.one_in(2) {
         let database = random.below(DATABASES.len() as u64) as usize;
@@ -240,6 +245,7 @@ fn histories_under_faults_are_strictly_serialisable_and_exact() {
             let direction = if from_dolt { Direction::FromDolt } else { Direction::ToDolt };
             wrapper.proxy.cut_after(direction, bytes);
         }
+        Fault::CutAll => wrapper.proxy.cut_all(),
         Fault::KillDolt => *killed.lock().expect("not poisoned") += u64::from(wrapper.kill_dolt().is_some()),
         Fault::Gc(_) => unreachable!("a session's thread does it"),
     };

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Session, Statement};
@@ -105,6 +106,7 @@ impl Worker {
         }
         for step in &plan.steps {
             match step {
+                Step::Think => thread::sleep(plan::THINKS),
                 Step::Read { key, lock } => self.read(*key, *lock, attempt).map_err(aborted("read"))?,
                 Step::Append { key, value } | Step::AppendRead { key, value } => {
                     let result = self.append(step, *key, *value, attempt);

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 mod packets;
@@ -51,11 +51,14 @@ struct Orders {
     cuts: u64,
     /// Length of the last request that matched, header included.
     request_bytes: usize,
+    /// Nothing passes until it is taken back.
+    stalled: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     orders: Mutex<Orders>,
+    resumed: Condvar,
     /// Both ends of each connection.
     open: Mutex<HashMap<u64, [Socket; 2]>>,
     numbers: Mutex<u64>,
@@ -129,6 +132,17 @@ impl FaultProxy {
         }
     }
 
+    /// Lets nothing pass in either direction, connections stay open.
+    pub fn stall(&self) {
+        lock(&self.shared.orders).stalled = true;
+    }
+
+    /// What was held back goes on.
+    pub fn resume(&self) {
+        lock(&self.shared.orders).stalled = false;
+        self.shared.resumed.notify_all();
+    }
+
     /// Connections that were cut by `cut_at` and `cut_after`.
     pub fn cuts(&self) -> u64 {
         lock(&self.shared.orders).cuts
@@ -149,6 +163,7 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.stop_listening();
         self.cut_all();
+        self.resume();
     }
 }
 
@@ -199,9 +214,12 @@ impl Shared {
         lock(&self.open).remove(&number);
     }
 
-    /// Shortens `bytes` to what may pass before a cut by count, and says whether that is now.
+    /// Waits while all is stalled; shortens `bytes` to what may pass before a cut by count, and says whether that
+    /// is now.
     fn count(&self, direction: Direction, bytes: &mut Vec<u8>) -> bool {
-        let mut orders = lock(&self.orders);
+        let orders = lock(&self.orders);
+        let stalled = |orders: &mut Orders| orders.stalled;
+        let mut orders = self.resumed.wait_while(orders, stalled).unwrap_or_else(PoisonError::into_inner);
         let Some((_, left)) = orders.bytes.as_mut().filter(|(wanted, _)| *wanted == direction) else {
             return false;
         };
