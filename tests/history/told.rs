@@ -22,7 +22,7 @@ pub fn of_the_end(failure: &Failure) -> Outcome {
         // Branchline's own words, when an answer got lost.
         _ if has(&["whether it took effect is unknown"]) => Outcome::Info,
         _ if has(&["safe to run it again"]) => Outcome::Fail,
-        _ if has(&["it took effect", "has taken effect"]) => Outcome::Ok,
+        _ if has(&["took effect, but Dolt's answer"]) => Outcome::Ok,
         _ => Outcome::Info,
     }
 }
