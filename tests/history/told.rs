@@ -40,7 +40,7 @@ fn each_kind_of_words_is_understood() {
         ),
         (
             1105,
-            "Dolt's connection ended during COMMIT (x): it took effect, but its answer is lost",
+            "COM_QUERY took effect, but Dolt's answer to it was lost (x): do not run it again",
             Outcome::Ok,
         ),
         (1105, "context canceled", Outcome::Info),
