@@ -4,6 +4,7 @@
 
 mod console;
 mod dump;
+mod lanes;
 mod listen;
 mod signals;
 
@@ -22,10 +23,11 @@ use self::signals::Signals;
 use crate::admin::{BindError, Console};
 
 use crate::accounts::Directory;
+use crate::admit::{LaneSettings, Lanes};
 use crate::branch::{Branches, Forks};
 use crate::clients::Clients;
 use crate::config::resolve::CONSOLE_SOCKET;
-use crate::config::{Config, DoltSource};
+use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
@@ -142,12 +144,22 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         clients: Arc::new(Clients::new()),
         accounts: Directory::new(ControlAccounts(control.clone())),
         peers: PeerProcesses::new(),
+        lanes: Lanes::new(lane_settings(&config.lanes)),
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
         config,
+    }
+}
+
+fn lane_settings(lanes: &LanesConfig) -> LaneSettings {
+    LaneSettings {
+        budget: lanes.budget,
+        lane_idle: lanes.lane_idle,
+        same_process_idle: lanes.same_process_idle,
+        own_rows_hold: lanes.own_rows_hold,
     }
 }
 

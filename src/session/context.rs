@@ -8,6 +8,7 @@ use super::peer::PeerProcesses;
 use super::route::AssignedRules;
 use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
+use crate::admit::Lanes;
 use crate::branch::{Branches, Forks};
 use crate::clients::Clients;
 use crate::config::Config;
@@ -35,6 +36,8 @@ pub struct Context {
     pub forks: Forks,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
+    /// Write lanes.
+    pub lanes: Lanes,
     /// Cancelled when sessions should end as soon as they are idle.
     pub drain: CancellationToken,
 }
