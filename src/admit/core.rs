@@ -124,7 +124,7 @@ impl Core {
     /// Its process became known.
     pub(super) fn set_process(&mut self, ticket: Ticket, process: u32) {
         let Some(record) = self.records.get_mut(&ticket) else { return };
-        let before = std::mem::replace(&mut Arc::make_mut(&mut record.who).process, Some(process));
+        let before = Arc::make_mut(&mut record.who).process.replace(process);
         if let Some(Waiting { key, place, .. }) = &record.waiting
             && let Some(lane) = self.lanes.get_mut(key)
         {

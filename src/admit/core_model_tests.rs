@@ -456,7 +456,7 @@ impl Both {
 const HELD: Step = Step::Taken { anew: false };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn the_core_does_what_the_model_does(events in events(), by_release in any::<bool>()) {
