@@ -2,6 +2,8 @@
 //! Does not parse SQL: it hides too much rather than too little.
 //! Always: one line, bounded; no password that stands behind a word that announces it, no user info of a URL.
 
+/// Characters shown at most.
+const CHARS_MAX: usize = 200;
 /// Bytes looked at. What announces a secret stands before it, so what is past this can't change what is shown.
 const LOOKED_AT_BYTES_MAX: usize = 4096;
 /// Words shown of a statement that may hold a secret.
@@ -20,14 +22,16 @@ const ANNOUNCERS: [&str; 9] = [
     "private_key",
 ];
 
-/// A statement's text, fit to be shown, in at most `chars_max` characters. Cheap also for a text of megabytes.
-pub fn statement(text: &str, chars_max: usize) -> String {
-    let looked_at = &text[..text.floor_char_boundary(LOOKED_AT_BYTES_MAX)];
-    let is_cut = looked_at.len() < text.len();
-    if announcer_in(looked_at) {
-        return cut(&first_words(looked_at), chars_max);
+/// A statement's text, fit to be shown. Cheap also for a text of megabytes.
+pub fn statement(text: &(impl AsRef<[u8]> + ?Sized)) -> String {
+    let bytes = text.as_ref();
+    let looked_at = &bytes[..bytes.len().min(LOOKED_AT_BYTES_MAX)];
+    let is_cut = looked_at.len() < bytes.len();
+    let text = String::from_utf8_lossy(looked_at);
+    if announcer_in(&text) {
+        return first_words(&text);
     }
-    shorten(&without_user_info(looked_at, is_cut), chars_max, is_cut)
+    shorten(&without_user_info(&text, is_cut), CHARS_MAX, is_cut)
 }
 
 /// One line of at most `chars_max` characters; what is missing at the end is a `…`.
@@ -135,12 +139,6 @@ mod tests {
 
     use super::*;
 
-    const CHARS_MAX: usize = 200;
-
-    fn statement(text: &str) -> String {
-        super::statement(text, CHARS_MAX)
-    }
-
     #[test]
     fn statements_without_secrets_are_shown_in_one_line() {
         for (text, want) in [
@@ -152,6 +150,7 @@ mod tests {
         ] {
             assert_eq!(statement(text), want);
         }
+        assert_eq!(statement(b"SELECT '\xff'"), "SELECT '\u{fffd}'", "bytes that are not UTF-8");
     }
 
     #[test]
@@ -211,8 +210,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_gives_one_short_line(text in "(?s).{0,300}| {0,5000}x") {
-            let shown = statement(&text);
+        fn anything_gives_one_short_line(bytes in proptest::collection::vec(any::<u8>(), 0..5000)) {
+            let shown = statement(&bytes);
             prop_assert!(shown.chars().count() <= CHARS_MAX && !shown.contains(char::is_control));
         }
 

@@ -6,7 +6,7 @@ use crate::admin::tokens::Tokens;
 
 /// Usage and what it does.
 const COMMANDS: [(&str, &str); 15] = [
-    ("SHOW STATUS", "process, addresses, Dolt, databases, clients, disk"),
+    ("SHOW STATUS", "process, addresses, Dolt, databases, clients, write lanes, disk"),
     ("SHOW CLIENTS", "who is connected, on which branch and why"),
     ("SHOW LANES [ALL]", "write lanes in use or used within the last minute: holder, waiters, counts"),
     ("SHOW LANE TOTALS", "counts over all lanes since the start, by cause"),
