@@ -9,6 +9,7 @@ pub mod session;
 pub mod accounts;
 pub mod clients;
 pub mod statement;
+pub mod catalog;
 pub mod admit;
 pub mod pool;
 pub mod branch;

@@ -54,6 +54,28 @@ impl Reads {
         &self.lanes
     }
 
+    /// Databases of which any branch may have been read.
+    pub fn databases(&self) -> &BTreeSet<Arc<str>> {
+        &self.databases
+    }
+
+    /// Whether it can't be told what was read.
+    pub fn is_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// All that the other one has, too.
+    pub fn extend(&mut self, other: &Self) {
+        if other.everything {
+            self.everything();
+        }
+        if !self.everything {
+            self.lanes.extend(other.lanes.iter().cloned());
+            self.databases.extend(other.databases.iter().cloned());
+            self.bound();
+        }
+    }
+
     /// For the next transaction.
     pub fn clear(&mut self) {
         *self = Self::default();
