@@ -11,11 +11,9 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use super::fork::UNFINISHED_PREFIX;
+use crate::dolt::journal::JOURNAL;
 use crate::dolt::{Control, ControlError};
 use crate::session::route::Existence;
-
-/// A journal is a file of 32 `v` in the database's noms directory.
-const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
 
 /// Databases by lower-case name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::journal_record::{self as record, Next};
 
-/// The journal's name in a database's noms directory.
+/// The journal's name in a database's noms directory: 32 `v`.
 pub const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
 const NOMS: &str = ".dolt/noms";
 const MANIFEST: &str = "manifest";
@@ -96,7 +96,7 @@ pub struct JournalCursor {
     anchor: Option<(u64, Vec<u8>)>,
     root: Option<RootHash>,
     moves: u64,
-    window: Vec<u8>,
+    window: Window,
 }
 
 impl JournalCursor {
@@ -114,66 +114,78 @@ impl JournalCursor {
     }
 
     fn read(&mut self, file: &impl FileAt, id: (u64, u64), size: u64) -> io::Result<Option<RootHash>> {
-        if self.file != Some(id) || size < self.offset || !self.is_anchored(file)? {
-            *self = Self {
-                file: Some(id),
-                moves: self.moves,
-                window: std::mem::take(&mut self.window),
-                ..Self::default()
-            };
+        self.window.forget();
+        if self.file != Some(id) || size < self.offset || !self.is_anchored(file, size)? {
+            let window = std::mem::take(&mut self.window);
+            *self = Self { file: Some(id), moves: self.moves, window, ..Self::default() };
         }
         let is_understood = self.scan(file, size)?;
         Ok(self.root.filter(|_| is_understood))
     }
 
-    /// An inode may be given to a new journal, which a size can't tell from the old one.
-    fn is_anchored(&self, file: &impl FileAt) -> io::Result<bool> {
+    /// An inode may be given to a new journal, which a size can't tell from the old one. What was appended since
+    /// mostly comes with the same read.
+    fn is_anchored(&mut self, file: &impl FileAt, size: u64) -> io::Result<bool> {
         let Some((at, bytes)) = &self.anchor else { return Ok(self.offset == 0) };
-        let mut there = [0; record::ROOT_BYTES_MAX];
-        let there = &mut there[..bytes.len()];
-        match file.read_exact_at(there, *at) {
-            Ok(()) => Ok(there == bytes.as_slice()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
+        let there = self.window.get(file, *at, bytes.len(), size)?;
+        Ok(there.is_some_and(|there| there.get(..bytes.len()) == Some(bytes)))
     }
 
     /// Goes over all whole records up to `size`; false at something that is not understood.
     fn scan(&mut self, file: &impl FileAt, size: u64) -> io::Result<bool> {
-        self.window.resize(WINDOW_BYTES, 0);
-        // What of the file is in the window.
-        let (mut begin, mut end) = (0, 0);
         loop {
             let left = size - self.offset;
             if left == 0 {
                 return Ok(true);
             }
-            let wanted = left.min(record::HEAD_BYTES as u64);
-            if self.offset < begin || self.offset + wanted > end {
-                let length = left.min(WINDOW_BYTES as u64) as usize;
-                if let Err(error) = file.read_exact_at(&mut self.window[..length], self.offset) {
-                    // Cut under our eyes: not to be understood this time.
-                    let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
-                    return if is_cut { Ok(false) } else { Err(error) };
-                }
-                (begin, end) = (self.offset, self.offset + length as u64);
-            }
-            let from = (self.offset - begin) as usize;
-            let until = (from + record::HEAD_BYTES).min((end - begin) as usize);
-            let head = &self.window[from..until];
+            let Some(head) = self.window.get(file, self.offset, record::HEAD_BYTES, size)? else {
+                // Cut under our eyes: not to be understood this time.
+                return Ok(false);
+            };
             match record::next(head, left) {
                 Next::Chunk { bytes } => self.offset += bytes,
                 Next::Root { bytes, root } => {
                     let root = RootHash(root);
+                    self.anchor = Some((self.offset, head[..bytes as usize].to_vec()));
                     self.moves += u64::from(self.root != Some(root));
                     self.root = Some(root);
-                    self.anchor = Some((self.offset, head[..bytes as usize].to_vec()));
                     self.offset += bytes;
                 }
                 Next::End => return Ok(true),
                 Next::Unknown => return Ok(false),
             }
         }
+    }
+}
+
+/// A part of the file, as it was at one moment of this look.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    begin: u64,
+    end: u64,
+}
+
+impl Window {
+    fn forget(&mut self) {
+        (self.begin, self.end) = (0, 0);
+    }
+
+    /// `wanted` bytes from `at` on, or all up to `size`; `None` if they are gone.
+    fn get(&mut self, file: &impl FileAt, at: u64, wanted: usize, size: u64) -> io::Result<Option<&[u8]>> {
+        let wanted = (wanted as u64).min(size.saturating_sub(at));
+        if at < self.begin || at + wanted > self.end {
+            let length = (size.saturating_sub(at)).min(WINDOW_BYTES as u64) as usize;
+            self.forget();
+            self.bytes.resize(WINDOW_BYTES, 0);
+            match file.read_exact_at(&mut self.bytes[..length], at) {
+                Ok(()) => (self.begin, self.end) = (at, at + length as u64),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let from = (at - self.begin) as usize;
+        Ok(Some(&self.bytes[from..from + wanted as usize]))
     }
 }
 

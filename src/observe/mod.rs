@@ -6,3 +6,4 @@ pub mod log;
 pub mod redact;
 pub mod rotate;
 pub mod time;
+pub mod bypass;

@@ -54,7 +54,8 @@ impl Failure {
             Some(Conflict::StillOpen) => return Self::ConflictStillOpen,
             None => {}
         }
-        let meanings: [(fn(&str) -> bool, Self); 6] = [
+        type Means = fn(&str) -> bool;
+        let meanings: [(Means, Self); 6] = [
             (errors::kills_connection, Self::ConnectionEnded),
             (errors::is_merge_conflict, Self::MergeConflict),
             (errors::is_constraint_violations, Self::ConstraintViolations),
