@@ -46,6 +46,8 @@ pub struct Attributed {
     pub changing: Changing,
     /// Values that change come in by views, defaults, triggers or procedures.
     pub hidden_changing: bool,
+    /// A procedure that is called may begin or end transactions.
+    pub ends_transactions: bool,
     /// Schemas that were asked for and not there: with them, ask again.
     pub missing: BTreeSet<Branch>,
 }
@@ -53,7 +55,7 @@ pub struct Attributed {
 impl Attributed {
     /// Of what nothing is known.
     pub fn unknown() -> Self {
-        Self { unattributable: true, hidden_changing: true, ..Self::default() }
+        Self { unattributable: true, hidden_changing: true, ends_transactions: true, ..Self::default() }
     }
 }
 
@@ -160,17 +162,21 @@ impl Task<'_> {
         }
         let mut named: BTreeSet<Branch> = own.iter().cloned().collect();
         for qualifier in &effect.qualifiers {
-            let branch = (self.place.head)(&qualifier.database, qualifier.revision.as_deref());
-            named.extend(branch.map(|branch| (qualifier.database.clone(), branch)));
+            let database = &qualifier.database;
+            match (self.place.head)(database, qualifier.revision.as_deref()) {
+                Some(branch) => _ = named.insert((database.clone(), branch)),
+                // A tag, a commit, `HEAD~1`: of whichever branch.
+                None if qualifier.revision.is_some() && (self.place.head)(database, None).is_some() => {
+                    self.out.reads.databases.insert(database.clone());
+                }
+                None => {}
+            }
         }
         let writes =
             matches!(effect.class, Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Call { .. });
         let reached = self.reach(named, effect, writes);
         if effect.elsewhere.branches {
             self.out.reads.databases.extend(reached.iter().map(|(database, _)| database.clone()));
-            // A revision that is no branch is of a database all the same.
-            let named = effect.qualifiers.iter().filter(|name| name.revision.is_some());
-            self.out.reads.databases.extend(named.map(|name| name.database.clone()));
         }
         self.out.reads.anything |= effect.elsewhere.anything;
         if effect.class == Class::DatabaseDdl {
@@ -192,29 +198,43 @@ impl Task<'_> {
                 self.out.missing.insert((database, branch));
                 continue;
             };
-            self.out.reads.anything |= schema.reads_anything;
-            if schema.reads_branches {
-                self.out.reads.databases.insert(database.clone());
-                self.out.reads.databases.extend(schema.reaches.iter().map(|(name, _)| name.clone()));
-            }
             self.out.hidden_changing |= schema.is_volatile(self.text, writes);
             // Reads run no trigger and no procedure.
             let runs = calls || writes && !schema.triggers_on.is_empty();
             self.out.unattributable |= schema.is_unknown || runs && schema.unattributable;
             if runs {
+                self.out.ends_transactions |= calls && (schema.ends_transactions || !schema.calls.is_empty());
                 for procedure in &schema.calls {
                     let takes = procedures::call(procedure, None).map_or(Takes::Server, |call| call.takes);
                     self.take(&takes, Some(&(database.clone(), branch.clone())));
                 }
             }
             let targets = schema.nonlocal_targets(self.text);
-            let targets = targets.into_iter().map(|target| (database.as_str(), Some(target)));
-            let reaches = schema.reaches.iter().map(|(name, revision)| (name.as_str(), revision.as_deref()));
-            for (name, revision) in targets.chain(reaches) {
-                let Some(branch) = (self.place.head)(name, revision) else { continue };
-                let branch = (name.to_owned(), branch);
-                if reached.insert(branch.clone()) {
-                    next.push(branch);
+            let mut names: Vec<_> =
+                targets.into_iter().map(|target| (database.as_str(), Some(target))).collect();
+            for reach in [Some(&schema.by_views), runs.then_some(&schema.by_routines)].into_iter().flatten() {
+                self.out.reads.anything |= reach.anything;
+                if reach.branches {
+                    self.out.reads.databases.insert(database.clone());
+                    let named =
+                        reach.names.iter().filter(|(name, _)| (self.place.head)(name, None).is_some());
+                    self.out.reads.databases.extend(named.map(|(name, _)| name.clone()));
+                }
+                names.extend(reach.names.iter().map(|(name, revision)| (name.as_str(), revision.as_deref())));
+            }
+            for (name, revision) in names {
+                match (self.place.head)(name, revision) {
+                    Some(branch) => {
+                        let branch = (name.to_owned(), branch);
+                        if reached.insert(branch.clone()) {
+                            next.push(branch);
+                        }
+                    }
+                    // A tag, a commit, `HEAD~1`: of whichever branch.
+                    None if revision.is_some() && (self.place.head)(name, None).is_some() => {
+                        self.out.reads.databases.insert(name.to_owned());
+                    }
+                    None => {}
                 }
             }
         }
