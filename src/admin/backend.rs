@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use super::Refusal;
 use crate::admit::{Cause, Counters, Outcome};
 use crate::config::{Config, Rule};
+use crate::observe::bypass::Bypassed;
 use crate::session::identity::PeerAddress;
 
 /// What the console shows and changes; implemented over the registry, the Dolt handle and the router.
@@ -238,7 +239,7 @@ pub struct LaneTotals {
     /// What was done about which cause, how often; only what happened.
     pub causes: Vec<LaneCause>,
     /// Databases that somebody writes who does not come through Branchline.
-    pub bypasses: Vec<Bypass>,
+    pub bypasses: Vec<Bypassed>,
 }
 
 /// How often a cause led to something.
@@ -250,17 +251,6 @@ pub struct LaneCause {
     pub cause: Cause,
     /// How often.
     pub count: u64,
-}
-
-/// A database that was written without Branchline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bypass {
-    /// Its name.
-    pub database: String,
-    /// How often that was noticed.
-    pub count: u64,
-    /// When last.
-    pub last: SystemTime,
 }
 
 /// A rule that somebody assigned while Branchline ran.

@@ -15,7 +15,7 @@ mod tokens;
 
 pub use answer::Refusal;
 pub use backend::{
-    AssignedRow, Backend, Bypass, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
+    AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
     ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, RigRow, RouteQuestion,
     StatusReport,
 };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::admin::{Bypass, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport};
+use crate::admin::{LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport};
 use crate::admit::{Cause, HolderState, HolderView, LaneView, Lanes, Outcome};
 use crate::clients::{Clients, Doing};
+use crate::observe::bypass::Bypassed;
 
 /// A lane that nobody has used for longer is not worth a row unless it was asked for.
 const QUIET: Duration = Duration::from_secs(60);
@@ -74,12 +75,12 @@ fn statement_age(clients: &Clients, client_id: u32) -> Option<Duration> {
     serves.then(|| view.doing_since.elapsed())
 }
 
-fn bypasses(views: &[LaneView], now: Instant) -> Vec<Bypass> {
-    let mut databases: BTreeMap<&str, Bypass> = BTreeMap::new();
+fn bypasses(views: &[LaneView], now: Instant) -> Vec<Bypassed> {
+    let mut databases: BTreeMap<&str, Bypassed> = BTreeMap::new();
     for view in views {
         let Some(at) = view.counters.bypassed_at else { continue };
         let last = SystemTime::now() - now.saturating_duration_since(at);
-        let database = databases.entry(view.key.database()).or_insert_with(|| Bypass {
+        let database = databases.entry(view.key.database()).or_insert_with(|| Bypassed {
             database: view.key.database().to_string(),
             count: 0,
             last,

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use branchline::admin::{
-    AssignedRow, Backend, Bypass, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
+    AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
     ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, Refusal, RigRow,
     RouteQuestion, StatusReport,
 };
@@ -15,6 +15,7 @@ use branchline::admit::{Cause, Counters, Outcome};
 use branchline::config::raw::Flags;
 use branchline::config::resolve::Sources;
 use branchline::config::{Config, Rule, Secret};
+use branchline::observe::bypass::Bypassed;
 
 pub struct Fake {
     config: Arc<Config>,
@@ -144,7 +145,7 @@ impl Backend for Fake {
             counters,
             sweeps_per_minute: 1,
             causes: vec![cause],
-            bypasses: vec![Bypass { database: "beads".into(), count: 3, last }],
+            bypasses: vec![Bypassed { database: "beads".into(), count: 3, last }],
         };
         LanesReport { lanes: vec![held, lent, free], totals }
     }

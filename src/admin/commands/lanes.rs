@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Handled;
 use crate::admin::answer::{Answer, Cell, Table};
-use crate::admin::backend::{Backend, Bypass, LaneRow, LaneTotals};
+use crate::admin::backend::{Backend, LaneRow, LaneTotals};
 use crate::admin::tokens::Tokens;
 use crate::admit::Counters;
+use crate::observe::bypass::Bypassed;
 use crate::observe::{redact, time};
 
 /// Of a statement, in a table.
@@ -25,11 +26,11 @@ pub fn handle(tokens: &mut Tokens, backend: &dyn Backend) -> Handled {
     None
 }
 
-/// `beads: 3 writes, the last at 2026-11-23T15:04:05Z`
-pub fn bypass_text(bypass: &Bypass) -> String {
-    let Bypass { database, count, last } = bypass;
-    let writes = if *count == 1 { "once" } else { &format!("{count} times") };
-    format!("{database} was written without Branchline: noticed {writes}, last at {}", time::utc(*last))
+/// `beads was written without Branchline: noticed 3 times, last at 2026-11-23T15:04:05Z`
+pub fn bypass_text(bypass: &Bypassed) -> String {
+    let Bypassed { database, count, last } = bypass;
+    let times = if *count == 1 { "once" } else { &format!("{count} times") };
+    format!("{database} was written without Branchline: noticed {times}, last at {}", time::utc(*last))
 }
 
 fn rows(lanes: impl Iterator<Item = LaneRow>) -> Table {
