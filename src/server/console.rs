@@ -134,7 +134,7 @@ impl Backend for LiveConsole {
     }
 
     fn lanes(&self) -> LanesReport {
-        lanes::report(&self.context.lanes, &self.context.clients)
+        lanes::report(&self.context.lanes, &self.context.clients, self.context.bypass.as_ref())
     }
 
     fn config(&self) -> Arc<Config> {

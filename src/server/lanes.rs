@@ -1,18 +1,17 @@
 //! What the console shows of write lanes. Decides nothing and formats nothing.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use crate::admin::{LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport};
 use crate::admit::{Cause, HolderState, HolderView, LaneView, Lanes, Outcome};
 use crate::clients::{Clients, Doing};
-use crate::observe::bypass::Bypassed;
+use crate::observe::bypass::Bypass;
 
 /// A lane that nobody has used for longer is not worth a row unless it was asked for.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// All lanes, and sums over them.
-pub fn report(lanes: &Lanes, clients: &Clients) -> LanesReport {
+pub fn report(lanes: &Lanes, clients: &Clients, bypass: Option<&Bypass>) -> LanesReport {
     let now = tokio::time::Instant::now();
     let views = lanes.view(now);
     let totals = lanes.totals();
@@ -26,7 +25,7 @@ pub fn report(lanes: &Lanes, clients: &Clients) -> LanesReport {
         waiting: totals.waiting,
         sweeps_per_minute: totals.counters.sweeps_per_minute(uptime),
         causes: causes.filter(|cause| cause.count > 0).collect(),
-        bypasses: bypasses(&views, now.into_std()),
+        bypasses: bypass.map(Bypass::report).unwrap_or_default(),
         counters: totals.counters,
     };
     LanesReport { lanes: views.into_iter().map(|view| row(view, uptime, clients)).collect(), totals }
@@ -73,20 +72,4 @@ fn statement_age(clients: &Clients, client_id: u32) -> Option<Duration> {
     let view = clients.get(client_id)?.view();
     let serves = matches!(view.doing, Doing::Running | Doing::Waiting);
     serves.then(|| view.doing_since.elapsed())
-}
-
-fn bypasses(views: &[LaneView], now: Instant) -> Vec<Bypassed> {
-    let mut databases: BTreeMap<&str, Bypassed> = BTreeMap::new();
-    for view in views {
-        let Some(at) = view.counters.bypassed_at else { continue };
-        let last = SystemTime::now() - now.saturating_duration_since(at);
-        let database = databases.entry(view.key.database()).or_insert_with(|| Bypassed {
-            database: view.key.database().to_string(),
-            count: 0,
-            last,
-        });
-        database.count += view.counters.bypasses;
-        database.last = database.last.max(last);
-    }
-    databases.into_values().collect()
 }

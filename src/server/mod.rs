@@ -31,11 +31,15 @@ use crate::config::resolve::CONSOLE_SOCKET;
 use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
+use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
 use crate::session::route::AssignedRules;
 use crate::session::{Context, ControlAccounts};
 use crate::statement::transaction::LogBudget;
+
+/// Between two looks for writers who bypass us.
+const BYPASS_LOOK: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Why Branchline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +120,7 @@ async fn serve_with(
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
+    tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -142,6 +147,7 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         DoltSource::External { .. } => None,
     };
     let control = dolt.control().clone();
+    let journals = data_dir.as_deref().map(Journals::new);
     Context {
         pool: Pool::new(dolt.clone()),
         clients: Arc::new(Clients::new()),
@@ -150,13 +156,37 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         catalog: Catalog::new(control.clone(), data_dir.is_some()),
         lanes: Lanes::new(lane_settings(&config.lanes)),
         logs: LogBudget::default(),
-        journals: data_dir.as_deref().map(Journals::new),
+        bypass: journals.clone().map(Bypass::new),
+        journals,
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
         config,
+    }
+}
+
+/// Notices who writes past us, also while nobody writes through us. What was read may have moved by that.
+async fn watch_for_bypasses(context: Arc<Context>, stopping: CancellationToken) {
+    let Some(bypass) = context.bypass.clone() else { return };
+    let mut seen = 0;
+    loop {
+        if let Ok(listing) = context.branches.listing().await {
+            let (bypass, listing) = (bypass.clone(), Arc::clone(&listing));
+            let looked = tokio::task::spawn_blocking(move || bypass.look(listing.databases()));
+            let _ = looked.await;
+        }
+        let report = bypass.report();
+        let count = report.iter().map(|bypassed| bypassed.count).sum();
+        if count > seen {
+            seen = count;
+            report.iter().for_each(|bypassed| context.lanes.touched(&bypassed.database));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BYPASS_LOOK) => {}
+            () = stopping.cancelled() => return,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::dolt::journal::Journals;
 use crate::dolt::{Control, Dolt};
+use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::statement::transaction::LogBudget;
 
@@ -47,6 +48,8 @@ pub struct Context {
     pub logs: LogBudget,
     /// Roots of the databases, if their files are ours to look at.
     pub journals: Option<Journals>,
+    /// Who else writes, if the files are ours to look at.
+    pub bypass: Option<Bypass>,
     /// Cancelled when sessions should end as soon as they are idle.
     pub drain: CancellationToken,
 }

@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// A branch as Dolt spells it, from its lane.
-    fn spelled(&self, branch: &str) -> String {
+    pub fn spelled(&self, branch: &str) -> String {
         let places = self.heads.all().map(|head| &head.place);
         let routed = places.filter_map(|place| match place {
             Place::Routed(name) | Place::Chosen(name) => Some(name),

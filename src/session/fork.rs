@@ -31,6 +31,7 @@ impl Session {
         let context = std::sync::Arc::clone(&self.context);
         for (database, branch) in &pending {
             let control = context.dolt.control();
+            let _ours = context.bypass.as_ref().map(|bypass| bypass.touch(database));
             let forked = context.forks.ensure(control, &context.branches, database, branch).await;
             let spelled = forked.map_err(|reason| {
                 let text = format!(
@@ -38,6 +39,7 @@ impl Session {
                 );
                 Trouble::Tell(ErrInfo::new(1105, "HY000", text))
             })?;
+            context.lanes.touched(database);
             self.heads.forked(database, &spelled);
         }
         // The snapshot of an open transaction was taken before the branch was there: it is run again on it.

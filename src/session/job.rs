@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::client_socket::Incoming;
 use super::command::Plan;
+use crate::observe::bypass::Touch;
 use crate::statement::fate::Watched;
 use crate::statement::transaction::{self, Unit};
 use crate::wire::command::Command;
@@ -38,6 +39,8 @@ pub struct Job {
     pub tries: u32,
     /// What it may change as it was before it was sent, to find out what became of it.
     pub before: Vec<Watched>,
+    /// Databases that it may move, so that it is not taken for somebody else's write.
+    pub touches: Vec<(String, Touch)>,
     /// The commit clock then.
     pub clock: u64,
     /// When that was.

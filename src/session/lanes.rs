@@ -30,10 +30,10 @@ impl Session {
         if lanes.is_empty() || self.seat.holds_all(&lanes) {
             return Ok(());
         }
-        self.learn_process().await;
         if self.seat.try_take(&lanes).is_some() {
             return Ok(());
         }
+        self.learn_process().await;
         let whole = matches!(job.body, Body::Whole(_));
         self.show_doing(Doing::Waiting);
         let taken = tokio::select! {
@@ -57,10 +57,10 @@ impl Session {
     }
 
     /// Whether anything that the open transaction depends on has moved since its snapshot.
-    pub fn has_moved(&self) -> bool {
+    pub fn has_moved(&self, job: &Job) -> bool {
         let Some((_, snapshot)) = self.transaction.snapshot() else { return false };
         let (mut reads, writes) = self.transaction.depends_on();
-        for lane in &writes {
+        for lane in writes.union(&job.unit.writes) {
             reads.lane(lane);
         }
         self.context.lanes.moved_since(&reads, snapshot)
@@ -161,6 +161,10 @@ impl Session {
             if self.transaction.is_open() && now == job.clock + 1 {
                 self.transaction.ran_again(now);
             }
+        }
+        self.dolt_commits |= job.unit.dolt_commit;
+        if kind == Committed::Sql && err.is_none() && !after.committed.is_empty() && self.auto_commits() {
+            self.auto_commit(&after.committed).await;
         }
         if !after.ended {
             return;

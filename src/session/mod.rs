@@ -8,6 +8,7 @@ pub mod peer;
 pub mod route;
 
 mod after;
+mod auto_commit;
 mod authenticate;
 mod backend;
 mod client_socket;

@@ -52,6 +52,8 @@ pub struct Session {
     pub opened_on: Option<(u64, u32)>,
     /// The open transaction has lost its snapshot.
     pub must_rerun: bool,
+    /// It makes Dolt commits itself.
+    pub dolt_commits: bool,
     /// The open transaction has changed what names mean.
     pub names_changed: bool,
     /// Where Dolt has put this session in databases that nothing routes it in, by lower-case name.
@@ -94,6 +96,7 @@ impl Session {
             seat,
             opened_on: None,
             must_rerun: false,
+            dolt_commits: false,
             names_changed: false,
             defaults: BTreeMap::new(),
             option_sent: None,

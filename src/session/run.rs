@@ -14,8 +14,8 @@ use super::ending::Ending;
 use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
-use crate::admit::{Cause, LaneKey, Outcome};
-use crate::statement::fate::{StateBefore, Watched};
+use crate::admit::{Cause, Outcome};
+use crate::statement::fate::{StateBefore, Verdict, Watched};
 use crate::statement::relay::{self, Stopped};
 use crate::statement::retry::{self, Action, Effort, Failure, Means, Phase};
 use crate::statement::transaction::{AnswerHash, Digest, Does};
@@ -97,9 +97,7 @@ impl Session {
         if let Err(trouble) = self.ensure_backend_again().await {
             return match trouble {
                 Trouble::Tell(err) => Tried::Tell(err),
-                Trouble::Lost(err) => {
-                    Tried::Failed(Failed::lost(Failure::LostBeforeSent, err.message, None))
-                }
+                Trouble::Lost(err) => Tried::Failed(Failed::lost(Failure::LostBeforeSent, err.message, None)),
                 trouble => Tried::TellAndEnd(trouble.into_err()),
             };
         }
@@ -124,8 +122,10 @@ impl Session {
         }
         job.clock = self.seat.snapshot();
         if job.wants.commits {
-            job.before = self.state_before();
             job.sent_at = std::time::Instant::now();
+        }
+        if job.wants.commits || job.unit.dolt {
+            self.touch(job);
         }
         self.there_and_back(job).await
     }
@@ -231,6 +231,10 @@ impl Session {
         if decision.action == Action::FindFate {
             let verdict = self.find_fate(job).await;
             debug!(?verdict, "what became of it");
+            if matches!(verdict, Verdict::CannotTell(_)) {
+                // It may still be running.
+                job.touches.drain(..).for_each(|(_, touch)| touch.abandon());
+            }
             decision = retry::settle(&verdict, phase, means, effort(job), random());
             if decision.action == Action::AnswerForDolt {
                 return Some(self.answer_for_dolt(job, verdict).await);
@@ -286,15 +290,29 @@ impl Session {
         }
     }
 
-    /// What the command may change as it is now, as far as that costs nothing.
-    fn state_before(&self) -> Vec<Watched> {
-        let Some(journals) = &self.context.journals else { return Vec::new() };
-        let watched = |lane: &LaneKey| Watched {
-            database: lane.database().to_string(),
-            branch: lane.branch().to_string(),
-            before: journals.root(lane.database()).map_or(StateBefore::Unknown, StateBefore::Root),
-        };
-        self.seat.held().iter().map(watched).collect()
+    /// Notes what the command may change as it is now, as far as that costs nothing, and that it is ours.
+    fn touch(&self, job: &mut Job) {
+        let Some(bypass) = &self.context.bypass else { return };
+        let held = self.seat.held();
+        job.before.clear();
+        job.touches.clear();
+        for lane in &held {
+            if job.touches.iter().all(|(database, _)| database != lane.database().as_ref()) {
+                let touch = bypass.touch(lane.database());
+                job.touches.push((lane.database().to_string(), touch));
+            }
+            let touch = job.touches.iter().find(|(database, _)| database == lane.database().as_ref());
+            let root = touch.and_then(|(_, touch)| touch.root_before());
+            job.before.push(Watched {
+                database: lane.database().to_string(),
+                branch: lane.branch().to_string(),
+                before: root.map_or(StateBefore::Unknown, StateBefore::Root),
+            });
+        }
+        // What takes no lane may still move refs of remotes.
+        if let (true, Some(lane)) = (held.is_empty(), self.current_lane()) {
+            job.touches.push((lane.database().to_string(), bypass.touch(lane.database())));
+        }
     }
 
     /// The answer is complete: what it changes.
@@ -312,6 +330,10 @@ impl Session {
             self.lost = self.forget_backend("Dolt sent more than one answer").map(Trouble::Tell);
         }
         self.after_transaction(&job, &tracker, digest).await;
+        // A holder that idles may have to lend: to whom, its process decides.
+        if self.transaction.is_open() && !self.seat.held().is_empty() {
+            self.learn_process().await;
+        }
         self.after(job.command, job.plan, &tracker, job.prepares).await?;
         self.seat.idle();
         Ok(())
@@ -378,7 +400,7 @@ impl Session {
             return Ok(());
         }
         let elsewhere = self.backend.as_ref().map(|backend| backend.identity()) != self.opened_on;
-        let moved = job.wants.validate && self.has_moved();
+        let moved = job.wants.validate && self.has_moved(job);
         if !elsewhere && !moved && !self.must_rerun {
             return Ok(());
         }

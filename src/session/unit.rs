@@ -59,6 +59,7 @@ impl Session {
             budget,
             tries: 0,
             before: Vec::new(),
+            touches: Vec::new(),
             clock: 0,
             sent_at: std::time::Instant::now(),
         }
@@ -117,7 +118,12 @@ impl Session {
         }
         let attributed = self.attribute(&text, &effects).await;
         let calls = matches!(effects.statements.as_slice(), [Effect { class: Class::Call { .. }, .. }]);
-        if unit.does == Does::Anything && calls && effects.whole && !unit.dolt && !attributed.ends_transactions {
+        if unit.does == Does::Anything
+            && calls
+            && effects.whole
+            && !unit.dolt
+            && !attributed.ends_transactions
+        {
             unit.does = Does::Dml;
         }
         self.take_lanes_into(&attributed, &mut unit).await;
@@ -258,7 +264,9 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
                 Some(_) => Does::Dml,
                 None => Does::Anything,
             },
-            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::CommitsItself,
+            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => {
+                Does::CommitsItself
+            }
             Class::Prepare | Class::Execute | Class::Unknown => Does::Anything,
             _ => Does::Nothing,
         };

@@ -375,7 +375,7 @@ impl Transaction {
             self.state = State::Closed;
         }
         after.ended = matches!(self.state, State::Closed);
-        if after.ended && !failed {
+        if was_open && after.ended && !failed {
             self.first.clear();
         }
         after
