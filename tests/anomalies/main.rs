@@ -13,6 +13,8 @@ mod scenario;
 mod scenarios;
 mod worker;
 mod fleet;
+mod bd;
+mod timeouts;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

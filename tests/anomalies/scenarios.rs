@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
+use super::bd;
 use super::outcome::Finding;
 use super::scenario::Promise::{NoErrors, RetryConflicts};
 use super::scenario::{Databases, Judge, Place, Scenario, Turn, Verdict, WRITERS, Write, Wrote};
@@ -90,6 +91,7 @@ pub fn all() -> Vec<Scenario> {
     ] {
         list.push(Scenario { rounds: 1, ..Scenario::new(name, NoErrors, ROWS, write, own_commits) });
     }
+    list.push(bd::scenario());
     exact.into_iter().chain(list).collect()
 }
 

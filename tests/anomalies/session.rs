@@ -29,6 +29,8 @@ pub type Row = Vec<String>;
 /// A connection.
 pub struct Session {
     client: Client,
+    addr: SocketAddr,
+    database: String,
     kind: Kind,
     prepared: HashMap<String, u32>,
     /// The longest that one statement took.
@@ -41,12 +43,24 @@ impl Session {
     /// Logs in as root.
     pub fn connect(addr: SocketAddr, database: &str, kind: Kind) -> Result<Self, Failure> {
         let client = Client::tcp(addr, &Login::root().on(database))?;
-        let mut session =
-            Self { client, kind, prepared: HashMap::new(), slowest: Duration::ZERO, statements_left: None };
+        let mut session = Self {
+            client,
+            addr,
+            database: database.to_owned(),
+            kind,
+            prepared: HashMap::new(),
+            slowest: Duration::ZERO,
+            statements_left: None,
+        };
         if kind == Kind::AutocommitOff {
             session.text("SET autocommit = 0")?;
         }
         Ok(session)
+    }
+
+    /// A second connection like this one.
+    pub fn another(&self) -> Result<Self, Failure> {
+        Self::connect(self.addr, &self.database, self.kind)
     }
 
     /// Sets the longest wait for an answer.
