@@ -53,15 +53,15 @@ pub fn all() -> Vec<Scenario> {
     let next_id = Scenario::new("INSERT … SELECT MAX(id)+1", NoErrors, SEQUENCE, next_id, sequence);
     let exact = [increment, transaction, for_update, dolt_commit, next_id];
     let [increment, transaction, for_update, ..] = &exact;
+    let after_residue =
+        |base: &Scenario| base.but(" after 1062 or SHOW WARNINGS", |it| it.before = Some(residue));
 
     let mut list = Vec::new();
     list.extend(exact.iter().map(|base| base.but(", prepared", |it| it.kind = |_| Kind::Prepared)));
     for base in [transaction, for_update] {
         list.push(base.but(", autocommit = 0", |it| it.kind = |_| Kind::AutocommitOff));
     }
-    for base in [increment, transaction, for_update, &exact[4]] {
-        list.push(base.but(" after 1062 or SHOW WARNINGS", |it| it.before = Some(residue)));
-    }
+    list.extend(exact.iter().map(after_residue));
     for base in [increment, transaction] {
         list.push(base.but(" in three places", |it| (it.place, it.judge) = (three_places, counters)));
     }
@@ -69,10 +69,11 @@ pub fn all() -> Vec<Scenario> {
         place: three_places,
         ..increment.but(" beside holders that sleep", beside_holders)
     });
-    list.push(Scenario {
-        mortal: true,
-        ..Scenario::new("writers that vanish", NoErrors, LOGGED, logged, survivors)
-    });
+    for (name, write) in
+        [("writers that vanish", logged as Write), ("writers that vanish, DOLT_COMMIT", logged_and_committed)]
+    {
+        list.push(Scenario { mortal: true, ..Scenario::new(name, NoErrors, LOGGED, write, survivors) });
+    }
 
     for (name, setup, write, judge) in [
         ("BEGIN; SELECT; UPDATE; COMMIT", COUNTER, read_then_write as Write, counter as Verdict),
@@ -80,9 +81,13 @@ pub fn all() -> Vec<Scenario> {
         ("write skew between two databases", DUTY, skew_of_databases, duty_of_both),
         ("phantom counts", SEAT, phantom, seats),
     ] {
+        let base = Scenario::new(name, RetryConflicts, setup, write, judge);
+        if name.contains("SELECT") {
+            list.push(after_residue(&base));
+        }
         list.push(Scenario {
             kind: |writer| [Kind::Text, Kind::Prepared, Kind::AutocommitOff][writer % 3],
-            ..Scenario::new(name, RetryConflicts, setup, write, judge)
+            ..base
         });
     }
     for (name, write) in [
@@ -202,6 +207,16 @@ fn logged(session: &mut Session, turn: &mut Turn) -> Result<Wrote, Failure> {
     session.transaction(|session| {
         session.run(INCREMENT, &[])?;
         session.run("INSERT INTO change_log VALUES (?, ?)", &[&writer, &round])
+    })?;
+    Ok(Wrote::Yes)
+}
+
+fn logged_and_committed(session: &mut Session, turn: &mut Turn) -> Result<Wrote, Failure> {
+    let (writer, round) = (turn.writer.to_string(), turn.round.to_string());
+    session.transaction(|session| {
+        session.run(INCREMENT, &[])?;
+        session.run("INSERT INTO change_log VALUES (?, ?)", &[&writer, &round])?;
+        session.run("CALL DOLT_COMMIT('-Am', ?)", &[&format!("round {round} of writer {writer}")])
     })?;
     Ok(Wrote::Yes)
 }

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::loopback;
 use super::session::{Kind, Session};
 use super::support::branchline::Branchline;
 use super::support::plain::PlainDolt;
 use super::support::raw::{Client, Failure};
 use super::support::watch;
+use super::{alone, loopback};
 
 /// What `bd` waits for an answer.
 const BD_PATIENCE: Duration = Duration::from_secs(10);
@@ -92,6 +92,7 @@ fn executions_of_a_slow_write(addr: SocketAddr, dolt: SocketAddr) -> String {
 
 #[test]
 fn a_write_that_its_client_gave_up_is_not_executed_twice() {
+    let _alone = alone();
     let plain = PlainDolt::start();
     let addr = loopback(plain.port());
     assert_eq!(executions_of_a_slow_write(addr, addr), "2", "plain Dolt shows it");
@@ -142,6 +143,7 @@ fn behind_a_long_write(addr: SocketAddr, dolt: SocketAddr, seconds: u32) -> (Vec
 
 #[test]
 fn a_client_that_waits_for_a_lane_is_answered_before_it_loses_patience() {
+    let starting = alone();
     let plain = PlainDolt::start();
     let addr = loopback(plain.port());
     let (_, counted, _) = behind_a_long_write(addr, addr, 1);
@@ -149,6 +151,8 @@ fn a_client_that_waits_for_a_lane_is_answered_before_it_loses_patience() {
     assert!(!["5 of 5", "6 of 6"].contains(&counted.as_str()), "plain Dolt lost nothing: {counted}");
 
     let branchline = Branchline::start();
+    // From here on it waits, and disturbs nobody.
+    drop(starting);
     let dolt = loopback(branchline.dolt().port);
     let (met, counted, operations) = behind_a_long_write(branchline.addr(), dolt, HOLDER_SECONDS);
     println!("Branchline: the counter reads {counted}; {met:#?}");
