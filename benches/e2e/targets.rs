@@ -132,10 +132,11 @@ fn lane_verdict(section: &LaneResult, target: LaneTarget) -> Option<Verdict> {
     };
     let passed = if is_minimum { ratio.median >= limit } else { ratio.median <= limit };
     let bound = if is_minimum { "least" } else { "most" };
+    let noise = if ratio.low <= limit && limit <= ratio.high { ", not clear of the noise" } else { "" };
     Some(Verdict {
         passed,
         text: format!(
-            "{}: {what} {:.2} of direct's, wanted at {bound} {limit} (middle half of rounds {:.2} to {:.2})",
+            "{}: {what} {:.2} of direct's, wanted at {bound} {limit} (middle half of rounds {:.2} to {:.2}{noise})",
             section.name, ratio.median, ratio.low, ratio.high
         ),
     })
