@@ -9,6 +9,8 @@ pub mod session;
 pub mod accounts;
 pub mod clients;
 pub mod statement;
+pub mod catalog;
+pub mod admit;
 pub mod pool;
 pub mod branch;
 pub mod dolt;

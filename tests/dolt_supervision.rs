@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use branchline::config::{Config, DoltConfig, DoltSource, Glob, Limits, LogConfig, Routing, Secret};
+use branchline::config::{
+    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret,
+};
 use branchline::dolt::{ControlError, Dolt, Ready, StartError, State};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -34,6 +36,7 @@ fn config(town: &Path) -> Config {
             env_exclude: vec![],
             rules: vec![],
         },
+        lanes: LanesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

@@ -2,6 +2,7 @@
 //! `tests/corpus.rs` on every committed seed.
 
 use crate::statement::classify::{Kind, STATEMENTS_MAX, mentions_database, summarize, summarize_in};
+use crate::statement::effects::{Effects, mentions_word, scan};
 use crate::statement::lexer::{DoubleQuotes, Lexer};
 use crate::wire::capability;
 use crate::wire::frame::{Header, PacketTail};
@@ -198,7 +199,10 @@ pub fn sql(data: &[u8]) {
             assert!(token.start >= end && token.end > token.start && token.end <= data.len());
             end = token.end;
         }
+        let effects = Effects::of(data, true, double_quotes);
         let summary = summarize_in(data, true, double_quotes);
+        assert_eq!(effects.statements.len(), summary.statements.len());
+        assert!(summary.may_write || !effects.statements.iter().any(|effect| effect.class.writes()));
         assert!(summary.whole || summary.may_write);
         assert!(summary.statements.len() <= STATEMENTS_MAX);
         for kind in &summary.statements {
@@ -218,4 +222,5 @@ pub fn sql(data: &[u8]) {
     let half = summarize(data, false);
     assert!(half.may_write && !half.whole);
     let _ = mentions_database(data, "hq");
+    let _ = (scan(data), mentions_word(data, |_| false));
 }

@@ -11,11 +11,9 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use super::fork::UNFINISHED_PREFIX;
+use crate::dolt::journal::JOURNAL;
 use crate::dolt::{Control, ControlError};
 use crate::session::route::Existence;
-
-/// A journal is a file of 32 `v` in the database's noms directory.
-const JOURNAL: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
 
 /// Databases by lower-case name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -78,7 +76,12 @@ pub struct Branches {
     /// Where the journals are, if they are ours to look at.
     data_dir: Option<PathBuf>,
     cached: Mutex<Option<(Signature, Arc<Listing>)>>,
+    /// By lower-case database: the branch that Dolt put sessions on last.
+    defaults: dashmap::DashMap<String, String>,
 }
+
+/// Where Dolt puts new sessions unless somebody has changed that.
+const DEFAULT_BRANCH: &str = "main";
 
 /// Inode, size and mtime of every database's journal.
 type Signature = Vec<(PathBuf, u64, u64, SystemTime)>;
@@ -86,7 +89,7 @@ type Signature = Vec<(PathBuf, u64, u64, SystemTime)>;
 impl Branches {
     /// Reads through `control`; `data_dir` if Dolt is ours.
     pub fn new(control: Control, data_dir: Option<PathBuf>) -> Self {
-        Self { control, data_dir, cached: Mutex::new(None) }
+        Self { control, data_dir, cached: Mutex::new(None), defaults: dashmap::DashMap::new() }
     }
 
     /// Whether Dolt is ours alone: in somebody else's, another Branchline may be making branches too.
@@ -110,6 +113,20 @@ impl Branches {
             _ => None,
         };
         Ok(listing)
+    }
+
+    /// A session that nothing routes was put on this branch.
+    pub fn learn_default(&self, database: &str, branch: &str) {
+        let key = database.to_lowercase();
+        if self.defaults.get(&key).is_none_or(|known| *known != branch) {
+            self.defaults.insert(key, branch.to_owned());
+        }
+    }
+
+    /// The branch that a session is on that nothing routes, as far as one was seen.
+    pub fn default_branch(&self, database: &str) -> String {
+        let known = self.defaults.get(&database.to_lowercase());
+        known.map_or_else(|| DEFAULT_BRANCH.to_owned(), |known| known.clone())
     }
 
     /// Whether there may be a database of this name: a look, much cheaper than a listing. Says yes when in doubt.

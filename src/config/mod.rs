@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod document;
+mod lanes;
 mod password_file;
 pub mod places;
 pub mod problem;
@@ -19,6 +20,7 @@ pub mod rule;
 #[path = "tests.rs"]
 mod resolve_tests;
 
+pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
 pub use password_file::read as read_password;
 
 /// Everything `branchline serve` runs by.
@@ -38,6 +40,8 @@ pub struct Config {
     pub dolt: DoltConfig,
     /// How a connection gets its branch.
     pub routing: Routing,
+    /// How writes wait for each other; see `admit`.
+    pub lanes: LanesConfig,
     /// Upper bounds.
     pub limits: Limits,
     /// What is written to our log.
@@ -108,9 +112,9 @@ impl Routing {
     }
 }
 
-/// One `[[routing.rules]]` entry: all given conditions must hold.
-#[derive(Debug, Clone, Default)]
-pub struct Rule {
+/// What a rule asks of a connection: all that are given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
     /// Account's user name.
     pub account: Option<Glob>,
     /// Database being opened.
@@ -125,6 +129,13 @@ pub struct Rule {
     pub actor: Option<Glob>,
     /// GT_POLECAT of the client's process.
     pub polecat: Option<Glob>,
+}
+
+/// One `[[routing.rules]]` entry.
+#[derive(Debug, Clone, Default)]
+pub struct Rule {
+    /// Which connections it is for.
+    pub conditions: Conditions,
     /// Branch, with `{account}`, `{database}`, `{program}`, `{actor}`, `{polecat}` and `{attribute:NAME}` filled in.
     pub branch: String,
     /// Where the rule stands, for `route explain`: `branchline.toml:12`.

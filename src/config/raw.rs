@@ -57,8 +57,12 @@ pub struct RawFile {
     pub dolt_user: Option<Written<String>>,
     /// `dolt.password_file`
     pub dolt_password_file: Option<Written<String>>,
-    /// Whole numbers by dotted key: all the `_s`, `_mb`, `_max` and `_keep` settings.
+    /// Whole numbers by dotted key: all the `_s`, `_ms`, `_mb`, `_max` and `_keep` settings.
     pub numbers: BTreeMap<&'static str, Written<i64>>,
+    /// `lanes.auto_commit`
+    pub lanes_auto_commit: Option<Written<String>>,
+    /// `[[lanes.rules]]`
+    pub lane_rules: Vec<RawLaneRule>,
     /// `routing.main_only`
     pub main_only: Option<Written<Vec<String>>>,
     /// `routing.create_pattern`
@@ -82,14 +86,38 @@ pub struct RawRule {
     pub origin: Origin,
     /// Key of the table, as `routing.rules[0]`.
     pub key: String,
-    /// Conditions with a text value: account, database, address, program, actor, polecat.
-    pub conditions: BTreeMap<&'static str, Written<String>>,
-    /// `attributes = { name = glob }`
-    pub attributes: BTreeMap<String, Written<String>>,
+    /// Which connections it is for.
+    pub conditions: RawConditions,
     /// `branch`
     pub branch: Option<Written<String>>,
     /// Whether `branch` is there, if only with a wrong type that was reported already.
     pub branch_given: bool,
+}
+
+/// One lane rule as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawLaneRule {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `lanes.rules[0]`.
+    pub key: String,
+    /// Which connections it is for.
+    pub conditions: RawConditions,
+    /// `own_rows`
+    pub own_rows: Option<Written<String>>,
+    /// `auto_commit`
+    pub auto_commit: Option<Written<String>>,
+    /// Whether one of the two is there, if only with a wrong type that was reported already.
+    pub setting_given: bool,
+}
+
+/// Conditions as written, of any kind of rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawConditions {
+    /// Those with a text value: account, database, address, program, actor, polecat.
+    pub patterns: BTreeMap<&'static str, Written<String>>,
+    /// `attributes = { name = glob }`
+    pub attributes: BTreeMap<String, Written<String>>,
 }
 
 /// Conditions of a rule that take one pattern.
@@ -129,6 +157,21 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         raw.rules = routing.sections("rules").into_iter().map(rule).collect();
         routing.finish();
     }
+    if let Some(mut lanes) = root.section("lanes") {
+        numbers(
+            &mut lanes,
+            &mut raw,
+            &[
+                ("budget_s", "lanes.budget_s"),
+                ("idle_ms", "lanes.idle_ms"),
+                ("same_process_idle_ms", "lanes.same_process_idle_ms"),
+                ("own_rows_ms", "lanes.own_rows_ms"),
+            ],
+        );
+        raw.lanes_auto_commit = lanes.string("auto_commit");
+        raw.lane_rules = lanes.sections("rules").into_iter().map(lane_rule).collect();
+        lanes.finish();
+    }
     if let Some(mut limits) = root.section("limits") {
         numbers(
             &mut limits,
@@ -160,23 +203,38 @@ fn numbers(section: &mut Section<'_, '_>, raw: &mut RawFile, keys: &[(&'static s
     }
 }
 
-fn rule(mut section: Section<'_, '_>) -> RawRule {
-    let mut conditions = BTreeMap::new();
+fn conditions(section: &mut Section<'_, '_>) -> RawConditions {
+    let mut patterns = BTreeMap::new();
     for key in RULE_CONDITIONS {
         if let Some(written) = section.string(key) {
-            conditions.insert(key, written);
+            patterns.insert(key, written);
         }
     }
     let attributes = section.section("attributes").map(|table| table.all_strings()).unwrap_or_default();
+    RawConditions { patterns, attributes }
+}
+
+fn rule(mut section: Section<'_, '_>) -> RawRule {
+    let conditions = conditions(&mut section);
     let branch_given = section.has("branch");
     let branch = section.string("branch");
-    let raw = RawRule {
+    let raw = RawRule { origin: section.origin(), key: section.name(), conditions, branch, branch_given };
+    section.finish();
+    raw
+}
+
+fn lane_rule(mut section: Section<'_, '_>) -> RawLaneRule {
+    let conditions = conditions(&mut section);
+    let setting_given = section.has("own_rows") || section.has("auto_commit");
+    let own_rows = section.string("own_rows");
+    let auto_commit = section.string("auto_commit");
+    let raw = RawLaneRule {
         origin: section.origin(),
         key: section.name(),
         conditions,
-        attributes,
-        branch,
-        branch_given,
+        own_rows,
+        auto_commit,
+        setting_given,
     };
     section.finish();
     raw

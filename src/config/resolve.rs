@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::problem::{Origin, Problem, Problems};
 use super::raw::{Flags, RawFile, Written};
-use super::{Config, DoltConfig, DoltSource, Glob, Limits, LogConfig, Routing, Secret};
-use super::{password_file, places, raw, rule};
+use super::{Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret};
+use super::{lanes, password_file, places, raw, rule};
 
 /// Name of the config file in the state directory.
 pub const CONFIG_FILE: &str = "branchline.toml";
@@ -89,6 +89,7 @@ impl Resolver<'_> {
         let state_dir = self.state_dir();
         let config_file = self.read_config_file(&state_dir);
         let data_dir = self.data_dir(&state_dir);
+        let routing = self.routing();
         let config = Config {
             listen: self.listen(),
             socket: self.socket(),
@@ -96,7 +97,8 @@ impl Resolver<'_> {
             state_dir,
             config_file,
             dolt: self.dolt(),
-            routing: self.routing(),
+            lanes: self.lanes(&routing),
+            routing,
             limits: Limits {
                 clients_max: self.number("limits.clients_max", 1000, 1..=100_000) as usize,
                 handshake_timeout: self.seconds("limits.handshake_timeout_s", 10, 1..=300),
@@ -320,6 +322,27 @@ impl Resolver<'_> {
         }
     }
 
+    fn lanes(&mut self, routing: &Routing) -> LanesConfig {
+        let default = LanesConfig::default();
+        let auto_commit = self.file.lanes_auto_commit.take();
+        let raw_rules = std::mem::take(&mut self.file.lane_rules);
+        LanesConfig {
+            budget: self.seconds("lanes.budget_s", default.budget.as_secs(), 1..=600),
+            lane_idle: self.milliseconds("lanes.idle_ms", default.lane_idle, 10..=600_000),
+            same_process_idle: self.milliseconds(
+                "lanes.same_process_idle_ms",
+                default.same_process_idle,
+                1..=600_000,
+            ),
+            own_rows_hold: self.milliseconds("lanes.own_rows_ms", default.own_rows_hold, 1..=60_000),
+            auto_commit: auto_commit
+                .and_then(|written| lanes::auto_commit(&written, "lanes", &mut self.problems))
+                .unwrap_or_default(),
+            rules: raw_rules.iter().filter_map(|raw| lanes::resolve(raw, &mut self.problems)).collect(),
+            env_exclude: routing.env_exclude.clone(),
+        }
+    }
+
     fn log(&mut self) -> LogConfig {
         let filter = self.file.log_filter.take();
         if let Some(written) = &filter
@@ -343,6 +366,15 @@ impl Resolver<'_> {
 
     fn seconds(&mut self, key: &'static str, default: u64, range: std::ops::RangeInclusive<u64>) -> Duration {
         Duration::from_secs(self.number(key, default, range))
+    }
+
+    fn milliseconds(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Duration {
+        Duration::from_millis(self.number(key, default.as_millis() as u64, range))
     }
 
     fn number(&mut self, key: &'static str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {

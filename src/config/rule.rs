@@ -1,11 +1,11 @@
-//! Owns the check of one routing rule, whether it stands in the config file or was typed on the console.
-//! Does not match rules: `session::route` does.
+//! Owns the check of one routing rule, whether it stands in the config file or was typed on the console,
+//! and of the conditions that all kinds of rules share. Does not match rules: `session::route` does.
 
 use std::net::IpAddr;
 
 use super::problem::{Origin, Problem};
-use super::raw::{RawRule, Written};
-use super::{AddressMatch, Glob, Rule};
+use super::raw::{RawConditions, RawRule, Written};
+use super::{AddressMatch, Conditions, Glob, Rule};
 
 /// Placeholders of a branch template, without `{attribute:NAME}`.
 pub const PLACEHOLDERS: [&str; 5] = ["account", "database", "program", "actor", "polecat"];
@@ -15,26 +15,11 @@ const ADDRESS_ALLOWED: &str = "an IP address, a network as 10.0.0.0/8, or \"unix
 /// Checks a rule; all its problems are added to `problems`.
 pub fn resolve(raw: &RawRule, problems: &mut Vec<Problem>) -> Option<Rule> {
     let before = problems.len();
-    let glob = |key: &str| raw.conditions.get(key).map(|written| Glob::new(written.value.clone()));
-    let mut add = |written: &Written<String>, key: &str, what: String, allowed: &str| {
-        problems.push(Problem {
-            origin: written.origin.clone(),
-            key: format!("{}.{key}", raw.key),
-            what,
-            allowed: allowed.to_owned(),
-        });
-    };
-    let address = raw.conditions.get("address").and_then(|written| match parse_address(&written.value) {
-        Ok(address) => Some(address),
-        Err(what) => {
-            add(written, "address", what, ADDRESS_ALLOWED);
-            None
-        }
-    });
+    let conditions = conditions(&raw.conditions, &raw.key, problems);
     match &raw.branch {
         Some(written) => {
             if let Err((what, allowed)) = check_template(&written.value) {
-                add(written, "branch", what, allowed);
+                problems.push(problem(written, &raw.key, "branch", what, allowed));
             }
         }
         None if raw.branch_given => return None,
@@ -48,26 +33,52 @@ pub fn resolve(raw: &RawRule, problems: &mut Vec<Problem>) -> Option<Rule> {
     if problems.len() > before {
         return None;
     }
-    Some(Rule {
+    let branch = raw.branch.as_ref()?.value.clone();
+    Some(Rule { conditions, branch, origin: origin_text(&raw.origin) })
+}
+
+/// Checks what a rule of any kind asks of a connection. `key` is the rule's.
+pub(super) fn conditions(raw: &RawConditions, key: &str, problems: &mut Vec<Problem>) -> Conditions {
+    let glob = |name: &str| raw.patterns.get(name).map(|written| Glob::new(written.value.clone()));
+    let attribute = |(name, glob): (&String, &Written<String>)| (name.clone(), Glob::new(glob.value.clone()));
+    let address = raw.patterns.get("address").and_then(|written| match parse_address(&written.value) {
+        Ok(address) => Some(address),
+        Err(what) => {
+            problems.push(problem(written, key, "address", what, ADDRESS_ALLOWED));
+            None
+        }
+    });
+    Conditions {
         account: glob("account"),
         database: glob("database"),
         address,
         program: glob("program"),
-        attributes: raw
-            .attributes
-            .iter()
-            .map(|(name, glob)| (name.clone(), Glob::new(glob.value.clone())))
-            .collect(),
+        attributes: raw.attributes.iter().map(attribute).collect(),
         actor: glob("actor"),
         polecat: glob("polecat"),
-        branch: raw.branch.as_ref()?.value.clone(),
-        origin: match &raw.origin {
-            Origin::File { path, line } => {
-                format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy())
-            }
-            other => other.to_string(),
-        },
-    })
+    }
+}
+
+/// What is wrong with one value of a rule.
+pub(super) fn problem(
+    written: &Written<String>,
+    rule: &str,
+    name: &str,
+    what: String,
+    allowed: &str,
+) -> Problem {
+    let origin = written.origin.clone();
+    Problem { origin, key: format!("{rule}.{name}"), what, allowed: allowed.to_owned() }
+}
+
+/// `branchline.toml:12`: short enough for a table.
+pub(super) fn origin_text(origin: &Origin) -> String {
+    match origin {
+        Origin::File { path, line } => {
+            format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy())
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Parses `address =` of a rule.
@@ -102,24 +113,24 @@ pub fn address_text(address: &AddressMatch) -> String {
     }
 }
 
-/// The conditions of a rule in one line, as the console's `ROUTE` takes them; `*` where there is none.
-pub fn conditions_text(rule: &Rule) -> String {
+/// Conditions in one line, as the console's `ROUTE` takes them; `*` where there is none.
+pub fn conditions_text(conditions: &Conditions) -> String {
     let globs = [
-        ("ACCOUNT", &rule.account),
-        ("DATABASE", &rule.database),
-        ("PROGRAM", &rule.program),
-        ("ACTOR", &rule.actor),
-        ("POLECAT", &rule.polecat),
+        ("ACCOUNT", &conditions.account),
+        ("DATABASE", &conditions.database),
+        ("PROGRAM", &conditions.program),
+        ("ACTOR", &conditions.actor),
+        ("POLECAT", &conditions.polecat),
     ];
     let mut parts: Vec<String> = globs
         .iter()
         .filter_map(|(key, glob)| glob.as_ref().map(|glob| format!("{key} {}", quote(glob.as_str()))))
         .collect();
-    if let Some(address) = &rule.address {
+    if let Some(address) = &conditions.address {
         parts.push(format!("ADDRESS {}", quote(&address_text(address))));
     }
     parts.extend(
-        rule.attributes.iter().map(|(name, glob)| format!("ATTRIBUTE.{name} {}", quote(glob.as_str()))),
+        conditions.attributes.iter().map(|(name, glob)| format!("ATTRIBUTE.{name} {}", quote(glob.as_str()))),
     );
     if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problem::Problems;
 use super::raw::Flags;
 use super::resolve::Sources;
-use super::{Config, DoltSource};
+use super::{AutoCommit, Config, DoltSource};
 
 fn resolve(cwd: &Path, home: &Path, flags: Flags, variables: &[(&str, &str)]) -> Result<Config, Problems> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
@@ -41,6 +41,11 @@ fn defaults_outside_a_town() {
     assert_eq!(config.routing.create_pattern.unwrap().as_str(), "polecat-*");
     assert_eq!(config.routing.user_separator, None);
     assert!(config.routing.env_exclude.contains(&"sshd".to_owned()));
+    let lanes = &config.lanes;
+    assert_eq!((lanes.budget, lanes.lane_idle), (Duration::from_secs(8), Duration::from_secs(2)));
+    assert_eq!(lanes.same_process_idle, Duration::from_millis(40));
+    assert_eq!((lanes.own_rows_hold, lanes.auto_commit), (Duration::from_secs(1), AutoCommit::Sql));
+    assert!(lanes.rules.is_empty() && lanes.env_exclude.contains(&"gt".to_owned()));
     assert_eq!(config.limits.clients_max, 1000);
     assert_eq!(config.limits.handshake_timeout, Duration::from_secs(10));
     assert_eq!(config.log.rotate_bytes, 16 * 1024 * 1024);
@@ -96,6 +101,20 @@ account = "ci"
 address = "10.0.0.0/8"
 attributes = { team = "infra*" }
 branch = "ci-{database}"
+[lanes]
+budget_s = 20
+idle_ms = 500
+same_process_idle_ms = 5
+own_rows_ms = 300
+auto_commit = "dolt"
+[[lanes.rules]]
+program = "bd"
+own_rows = "always"
+[[lanes.rules]]
+database = "hq"
+attributes = { team = "infra*" }
+own_rows = "never"
+auto_commit = "sql"
 [limits]
 clients_max = 0x10
 handshake_timeout_s = 2
@@ -123,7 +142,20 @@ rotate_keep = 1
     assert!(config.routing.main_only.is_empty() && config.routing.create_pattern.is_none());
     assert_eq!(config.routing.user_separator, Some('+'));
     assert_eq!(config.routing.rules[0].origin, "branchline.toml:15");
-    assert_eq!(config.routing.rules[0].attributes["team"].as_str(), "infra*");
+    assert_eq!(config.routing.rules[0].conditions.attributes["team"].as_str(), "infra*");
+    let lanes = &config.lanes;
+    let times = [lanes.lane_idle, lanes.same_process_idle, lanes.own_rows_hold];
+    assert_eq!(times, [500, 5, 300].map(Duration::from_millis));
+    assert_eq!((lanes.budget, lanes.auto_commit), (Duration::from_secs(20), AutoCommit::Dolt));
+    let rules: Vec<String> = lanes.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "PROGRAM 'bd' OWN_ROWS always (branchline.toml:26)",
+            "DATABASE 'hq' ATTRIBUTE.team 'infra*' OWN_ROWS never AUTO_COMMIT sql (branchline.toml:29)",
+        ]
+    );
+    assert_eq!(lanes.env_exclude, ["gt"]);
     assert_eq!(config.limits.clients_max, 16);
     assert!(config.log.json);
     assert!(!format!("{config:?}").contains("hunter2"));
@@ -145,6 +177,17 @@ acount = "ci"
 branch = "{user}"
 [[routing.rules]]
 address = "here"
+[lanes]
+budget_s = 0
+idle_ms = 601000
+auto_commit = "Dolt"
+[[lanes.rules]]
+program = "bd"
+[[lanes.rules]]
+own_rows = "sometimes"
+auto_commit = true
+address = "there"
+branch = "x"
 [limits]
 clients_max = 0
 [log]

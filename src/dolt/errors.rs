@@ -20,6 +20,21 @@ pub fn is_nothing_to_commit(message: &str) -> bool {
     message.trim_end().ends_with("nothing to commit")
 }
 
+/// A commit met a conflict of rows; Dolt has rolled back, and it would meet it again.
+pub fn is_merge_conflict(message: &str) -> bool {
+    message.contains("Merge conflict detected, ")
+}
+
+/// A commit would leave rows that break a constraint; Dolt has rolled back.
+pub fn is_constraint_violations(message: &str) -> bool {
+    message.contains("resulted in a working set with constraint violations")
+}
+
+/// A transaction wrote on more than one branch or database. Each COMMIT fails so until a ROLLBACK.
+pub fn is_several_heads(message: &str) -> bool {
+    message.contains("Cannot commit changes on more than one branch / database")
+}
+
 /// Another Dolt process holds the database's files.
 pub fn is_locked_by_another_dolt(message: &str) -> bool {
     message.contains("locked by another dolt process")
@@ -73,13 +88,21 @@ mod tests {
     const CONFLICT: &str = "serialization failure: this transaction conflicts with a committed transaction from another \
                             client, try restarting transaction.";
 
+    const MERGE: &str = "Merge conflict detected, @autocommit transaction rolled back. @autocommit must be disabled so \
+                         that merge conflicts can be resolved";
+    const VIOLATIONS: &str = "Committing this transaction resulted in a working set with constraint violations, \
+                              transaction rolled back.";
+
     #[test]
     fn each_text_means_one_thing() {
         type Predicate = fn(&str) -> bool;
-        let predicates: [(&str, Predicate); 6] = [
+        let predicates: [(&str, Predicate); 9] = [
             ("kills", kills_connection),
             ("read-only", is_read_only),
             ("nothing", is_nothing_to_commit),
+            ("merge", is_merge_conflict),
+            ("constraint", is_constraint_violations),
+            ("heads", is_several_heads),
             ("locked", is_locked_by_another_dolt),
             ("in use", is_address_in_use),
             ("killed", is_killed),
@@ -90,6 +113,9 @@ mod tests {
             ("database server is set to read only mode", "read-only"),
             ("Database gastown is read-only.", "read-only"),
             ("nothing to commit", "nothing"),
+            (MERGE, "merge"),
+            (VIOLATIONS, "constraint"),
+            ("Cannot commit changes on more than one branch / database", "heads"),
             (LOCKED, "locked"),
             ("the database is locked by another dolt process", "locked"),
             ("listen tcp 127.0.0.1:3306: bind: address already in use", "in use"),

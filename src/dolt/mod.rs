@@ -27,6 +27,9 @@ mod log;
 mod target;
 mod greeting;
 mod control;
+pub mod journal;
+mod journal_record;
+pub mod procedures;
 pub mod errors;
 mod start_error;
 

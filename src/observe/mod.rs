@@ -3,5 +3,7 @@
 
 pub mod disk;
 pub mod log;
+pub mod redact;
 pub mod rotate;
 pub mod time;
+pub mod bypass;

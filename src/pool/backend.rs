@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::net::{Inbox, Stream};
+use crate::statement::transaction::{AnswerHash, Digest};
 use crate::wire::BadFrame;
 use crate::wire::command::Command;
 use crate::wire::frame::{self, Header};
@@ -152,6 +153,31 @@ impl Backend {
             (None, Some(Outcome::Err(err))) => Ok(Err(err.clone())),
             (None, _) => Err(BadFrame::Malformed { what: "prepare reply" }.into()),
         }
+    }
+
+    /// Runs a command of the client's again: the hash of its answer, which nobody else gets.
+    pub async fn run(&mut self, payload: &[u8]) -> Result<Digest, BackendError> {
+        self.send_payload(payload).await?;
+        let expect = payload.first().and_then(|byte| Command::from_byte(*byte).expects());
+        let mut tracker = ReplyTracker::new(expect.unwrap_or(Expect::One), self.deprecate_eof);
+        let mut hash = AnswerHash::default();
+        loop {
+            let (taken, progress) = tracker.feed(self.inbox.bytes())?;
+            hash.update(&self.inbox.bytes()[..taken]);
+            self.inbox.consume(taken);
+            match progress {
+                Progress::Done => return Ok(hash.digest()),
+                Progress::LocalInfile => return Err(BadFrame::Malformed { what: "answer" }.into()),
+                Progress::More => self.fill().await?,
+            }
+        }
+    }
+
+    /// COM_STMT_CLOSE, which has no answer.
+    pub async fn close_statement(&mut self, id: u32) -> Result<(), BackendError> {
+        let mut payload = vec![Command::StmtClose.byte()];
+        payload.extend_from_slice(&id.to_le_bytes());
+        self.send_payload(&payload).await
     }
 
     /// What makes a statement of one backend different from the same id on another.

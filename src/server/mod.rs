@@ -22,15 +22,19 @@ use self::signals::Signals;
 use crate::admin::{BindError, Console};
 
 use crate::accounts::Directory;
+use crate::admit::{LaneSettings, Lanes};
 use crate::branch::{Branches, Forks};
+use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::resolve::CONSOLE_SOCKET;
-use crate::config::{Config, DoltSource};
+use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
+use crate::dolt::journal::Journals;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
 use crate::session::route::AssignedRules;
 use crate::session::{Context, ControlAccounts};
+use crate::statement::transaction::LogBudget;
 
 /// Why Branchline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +146,25 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         clients: Arc::new(Clients::new()),
         accounts: Directory::new(ControlAccounts(control.clone())),
         peers: PeerProcesses::new(),
+        catalog: Catalog::new(control.clone(), data_dir.is_some()),
+        lanes: Lanes::new(lane_settings(&config.lanes)),
+        logs: LogBudget::default(),
+        journals: data_dir.as_deref().map(Journals::new),
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
         config,
+    }
+}
+
+fn lane_settings(lanes: &LanesConfig) -> LaneSettings {
+    LaneSettings {
+        budget: lanes.budget,
+        lane_idle: lanes.lane_idle,
+        same_process_idle: lanes.same_process_idle,
+        own_rows_hold: lanes.own_rows_hold,
     }
 }
 

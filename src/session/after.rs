@@ -16,7 +16,7 @@ impl Session {
     /// that the client was told has failed, so that a BEGIN or COMMIT must not find it; but what the
     /// statement before has left can be asked for only as long as it is there.
     pub fn clears_residue(&self, plan: &Plan, command: Command) -> bool {
-        if !self.state.residue || !self.state.autocommit || self.state.in_transaction() {
+        if !self.state.residue || !self.state.autocommit || self.transaction.is_open() {
             return false;
         }
         match (command, &plan.runs) {
@@ -37,7 +37,6 @@ impl Session {
         command: Command,
         plan: Plan,
         tracker: &ReplyTracker,
-        begin: Option<Vec<u8>>,
         text: Option<Arc<[u8]>>,
     ) -> Result<(), Ending> {
         let ok = match tracker.outcome() {
@@ -46,18 +45,17 @@ impl Session {
         };
         match command {
             Command::Query | Command::StmtExecute => {
-                let before = (self.state.database.clone(), self.state.in_transaction());
+                let before = self.state.database.clone();
                 if let Some(info) = &ok {
                     self.state.saw_status(info);
                 }
                 if let Some(runs) = &plan.runs {
-                    self.saw_uncalled_transaction(runs, before.1);
-                    self.after_statements(runs, tracker, begin);
+                    self.after_statements(runs, tracker);
                     if let Some(moved) = may_have_moved(runs, tracker) {
                         self.ask_where_or_lose(moved).await;
                     }
                 }
-                if before != (self.state.database.clone(), self.state.in_transaction()) {
+                if before != self.state.database {
                     self.show();
                 }
                 if let (Some(kill), Some(_)) = (plan.kill, ok)
@@ -74,33 +72,18 @@ impl Session {
             Command::StmtPrepare => {
                 self.after_prepare(plan, tracker, text);
                 if tracker.had_err() {
-                    self.state.may_leave_residue();
+                    self.state.may_leave_residue(self.transaction.is_open());
                 }
             }
             Command::SetOption if ok.is_some() => self.state.multi_statements = self.option_sent.take(),
             Command::ResetConnection => return self.after_reset(tracker).await,
-            Command::FieldList => self.state.may_leave_residue(),
+            Command::FieldList => self.state.may_leave_residue(self.transaction.is_open()),
             _ => {}
         }
         Ok(())
     }
 
-    /// After SHOW WARNINGS Dolt's status flags may say that a transaction is open. Nobody began it: it is what
-    /// Dolt left, and an update on its old snapshot would be lost.
-    fn saw_uncalled_transaction(&mut self, runs: &Summary, was_in_transaction: bool) {
-        let cannot_begin = |kind: &Kind| matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Use { .. });
-        if self.state.autocommit
-            && self.state.in_transaction()
-            && !was_in_transaction
-            && runs.whole
-            && runs.statements.iter().all(cannot_begin)
-        {
-            self.state.ended_transaction();
-            self.state.residue = true;
-        }
-    }
-
-    fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker, begin: Option<Vec<u8>>) {
+    fn after_statements(&mut self, runs: &Summary, tracker: &ReplyTracker) {
         let failed = tracker.had_err();
         // Dolt goes on after an error in the middle, so that any of several may have happened.
         let all_failed = failed && runs.statements.len() <= 1 && runs.whole;
@@ -113,24 +96,9 @@ impl Session {
                 self.state.pins.insert(Pins::UNKNOWN_SET);
             }
         }
-        if begin.is_some() && !failed {
-            self.state.begin_text = begin;
-            self.state.transaction_statements = 0;
-        } else if self.state.in_transaction() || !self.state.autocommit {
-            let touches = |kind: &Kind| matches!(kind, Kind::Read | Kind::Write | Kind::Call { .. });
-            let ended = matches!(runs.statements.last(), Some(Kind::Commit | Kind::Rollback)) && !failed;
-            if !ended && runs.statements.iter().any(touches) {
-                self.state.transaction_statements += 1;
-            }
-        }
-        if let Some(Outcome::Err(err)) = tracker.outcome()
-            && err.code == 1213
-        {
-            self.state.ended_transaction();
-        }
         let shows_warnings = runs.statements.contains(&Kind::Diagnostics);
         if failed || shows_warnings {
-            self.state.may_leave_residue();
+            self.state.may_leave_residue(self.transaction.is_open());
         } else if matches!(runs.statements.last(), Some(Kind::Begin | Kind::Commit | Kind::Rollback))
             && !failed
         {
@@ -152,6 +120,7 @@ impl Session {
 
     async fn after_reset(&mut self, tracker: &ReplyTracker) -> Result<(), Ending> {
         self.prepared.clear();
+        self.close_transaction();
         self.heads.reset();
         self.state.reset(true);
         if tracker.had_err() {

@@ -120,6 +120,7 @@ impl Session {
         })?;
         self.check_database(database.as_deref())?;
         self.check_branch(branch.as_deref())?;
+        self.learn_default(branch.as_deref());
         self.state.autocommit = autocommit == "1";
         if let Some(on) = self.state.multi_statements {
             lease.set_option(u16::from(!on)).await.map_err(failed)?;
@@ -161,6 +162,20 @@ impl Session {
                 Err(Trouble::TellAndEnd(ErrInfo::new(1049, "HY000", text)))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Where Dolt puts sessions that nothing routes: the lane of their writes.
+    fn learn_default(&mut self, active: Option<&str>) {
+        let asked = self.state.database.as_deref().map(Requested::parse);
+        if let (Some(Requested { database, branch: None }), Some(active)) = (asked, active)
+            && !matches!(
+                self.heads.get(&database).map(|head| &head.place),
+                Some(Place::Routed(_) | Place::Chosen(_))
+            )
+        {
+            self.context.branches.learn_default(&database, active);
+            self.defaults.insert(database.to_lowercase(), active.to_owned());
         }
     }
 

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use super::backend::{Trouble, rollback_packet};
+use tokio::time::Instant;
+
+use super::backend::Trouble;
 use super::client_socket::Incoming;
 use super::ending::Ending;
 use super::heads::Place;
+use super::job::Body;
 use super::kill::Kill;
-use super::loss::During;
 use super::prepared::{self, BackendStatement, Execute, Prepared};
 use super::routed::Session;
 use crate::statement::classify::{Kind, Summary, mentions_database, mentions_qualifier, summarize};
-use crate::statement::relay::{Stopped, relay_reply, send_command};
+use crate::statement::relay::{Stopped, send_command};
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX, write_packet};
-use crate::wire::reply::{Expect, ReplyTracker};
 use crate::wire::response::ErrInfo;
 
 /// What is known of a command before it runs.
@@ -32,19 +33,27 @@ pub struct Plan {
     pub kill: Option<Kill>,
     /// After an ERR, more results may follow that no client expects.
     pub may_go_on_after_error: bool,
-    /// What a loss of the backend would mean.
-    pub during: Option<During>,
+    /// The statement in words for people, cut short.
+    pub label: String,
+}
+
+impl Plan {
+    /// Our id of the statement that is being prepared.
+    pub fn prepare_id(&self) -> Option<u32> {
+        self.prepares.as_ref().and(self.statement)
+    }
 }
 
 impl Session {
     /// Runs one command. An error is the session's ending.
     pub async fn run(&mut self, incoming: Incoming) -> Result<(), Ending> {
+        let deadline = Instant::now() + self.context.config.lanes.budget;
         match incoming.command {
             Command::Quit => Err(Ending::ClientQuit),
             Command::StmtClose => self.close_statement(&incoming).await,
             Command::StmtSendLongData => self.send_long_data(&incoming).await,
             _ => match self.before(&incoming).await {
-                Ok(plan) => self.there_and_back(incoming, plan).await,
+                Ok(plan) => self.perform(incoming, plan, deadline).await,
                 Err(trouble) => self.tell(&incoming, trouble).await,
             },
         }
@@ -67,7 +76,7 @@ impl Session {
         if let Some(trouble) = self.lost.take() {
             return Err(trouble);
         }
-        let mut plan = self.plan(incoming)?;
+        let plan = self.plan(incoming)?;
         let summary = plan.runs.clone().or_else(|| plan.prepares.clone());
         if self.must_route(incoming, &plan, summary.as_deref()) {
             self.ensure_routed().await?;
@@ -84,12 +93,6 @@ impl Session {
                 self.fork(pending).await?;
             }
         }
-        if let Some(id) = plan.statement
-            && incoming.command != Command::StmtPrepare
-        {
-            self.bind(incoming, id).await?;
-        }
-        plan.during = Some(self.during(incoming, &plan));
         Ok(plan)
     }
 
@@ -210,7 +213,7 @@ impl Session {
     }
 
     /// The SQL text of a command, as far as it is known.
-    fn statement_text(&self, incoming: &Incoming, plan: &Plan) -> Vec<u8> {
+    pub fn statement_text(&self, incoming: &Incoming, plan: &Plan) -> Vec<u8> {
         match (incoming.command, plan.statement) {
             (Command::Query | Command::StmtPrepare, _) => self.client.head(incoming)[1..].to_vec(),
             (_, Some(id)) => {
@@ -220,32 +223,8 @@ impl Session {
         }
     }
 
-    fn during(&self, incoming: &Incoming, plan: &Plan) -> During {
-        let command = incoming.command;
-        let Some(runs) = &plan.runs else { return During::Read(command) };
-        if self.state.in_transaction() {
-            let text = self.statement_text(incoming, plan);
-            let stays_inside = runs.statements.iter().all(|kind| match kind {
-                Kind::Read | Kind::Diagnostics | Kind::Savepoint | Kind::Set { .. } | Kind::Use { .. } => {
-                    true
-                }
-                Kind::Write => runs.statements.len() == 1 && is_dml(&text),
-                _ => false,
-            });
-            if stays_inside && runs.whole {
-                return During::Transaction(command);
-            }
-            // COMMIT, and whatever commits by itself: what the transaction wrote may be there. A ROLLBACK leaves
-            // nothing, heard or not.
-            if runs.statements.as_slice() != [Kind::Rollback] {
-                return During::Write(command);
-            }
-        }
-        if runs.may_write { During::Write(command) } else { During::Read(command) }
-    }
-
     /// Makes sure that the backend has the statement, and puts its id of it in the packet.
-    async fn bind(&mut self, incoming: &Incoming, id: u32) -> Result<(), Trouble> {
+    pub async fn bind(&mut self, body: &mut Body, command: Command, id: u32) -> Result<(), Trouble> {
         let gone = |why: &str| {
             let text = format!(
                 "Prepared statement {id} was lost with its connection to Dolt ({why}); prepare it again"
@@ -256,7 +235,7 @@ impl Session {
         let Some(known) = self.prepared.get_mut(id) else { return Err(gone("unknown")) };
         let is_here = known.backend.is_some_and(|statement| statement.connection == backend.identity());
         if !is_here {
-            if known.long_data || incoming.command == Command::StmtFetch {
+            if known.long_data || command == Command::StmtFetch {
                 return Err(gone("with its cursor or its long data"));
             }
             let text = known.text.clone().ok_or_else(|| gone("its text was too long to keep"))?;
@@ -264,17 +243,19 @@ impl Session {
                 Ok(Ok(info)) => info,
                 Ok(Err(err)) => return Err(Trouble::Tell(err)),
                 Err(error) => {
-                    let err = self.forget_backend(&error.to_string());
-                    return Err(Trouble::Tell(
-                        err.unwrap_or_else(|| ErrInfo::new(1105, "HY000", error.to_string())),
-                    ));
+                    self.drop_backend();
+                    return Err(Trouble::Tell(ErrInfo::new(1105, "HY000", error.to_string())));
                 }
             };
             known.backend = Some(BackendStatement { connection: backend.identity(), id: info.id });
         }
         let Some(statement) = known.backend else { return Err(gone("unknown")) };
-        if incoming.command == Command::StmtExecute {
-            let head = self.client.head(incoming);
+        let is_whole = matches!(body, Body::Whole(_));
+        if command == Command::StmtExecute {
+            let head: &[u8] = match body {
+                Body::Whole(payload) => payload,
+                Body::Streaming(incoming) => self.client.head(incoming),
+            };
             let execute = Execute::read(head, known.params).ok_or_else(|| gone("its packet is cut"))?;
             if let Some(types) = execute.types(head, known.params) {
                 known.types = types.to_vec();
@@ -282,105 +263,22 @@ impl Session {
             if !is_here && !execute.has_types && known.params > 0 {
                 // The types were bound on a backend that is gone: put them in again.
                 let at = execute.bound_flag_at.ok_or_else(|| gone("its parameter types"))?;
-                if known.types.is_empty()
-                    || !incoming.is_whole()
-                    || head.len() + known.types.len() >= PAYLOAD_BYTES_MAX
+                if known.types.is_empty() || !is_whole || head.len() + known.types.len() >= PAYLOAD_BYTES_MAX
                 {
                     return Err(gone("with its parameter types"));
                 }
-                let mut payload = prepared::with_types(head, at, &known.types);
-                payload[1..5].copy_from_slice(&statement.id.to_le_bytes());
-                self.replacement = Some(payload);
+                *body = Body::Whole(prepared::with_types(head, at, &known.types));
             }
             known.long_data = false;
         }
-        self.client.inbox.bytes_mut()[HEADER_BYTES + 1..HEADER_BYTES + 5]
-            .copy_from_slice(&statement.id.to_le_bytes());
-        Ok(())
-    }
-
-    async fn there_and_back(&mut self, incoming: Incoming, mut plan: Plan) -> Result<(), Ending> {
-        let expect = incoming.command.expects().unwrap_or(Expect::One);
-        let text = (incoming.command == Command::StmtPrepare && incoming.is_whole())
-            .then(|| Arc::<[u8]>::from(&self.client.head(&incoming)[1..]));
-        let begin = self.begin_text(&incoming, &plan);
-        let during = plan.during.unwrap_or(During::Write(incoming.command));
-        let clears_residue = self.clears_residue(&plan, incoming.command);
-        let translated = plan.kill.as_mut().and_then(|kill| kill.text.take()).map(|text| {
-            let mut payload = vec![Command::Query.byte()];
-            payload.extend(text);
-            payload
-        });
-        let replacement = self.replacement.take().or(translated);
-        // `before` made sure that there is one.
-        let Some(backend) = self.backend.as_mut() else {
-            return Err(Ending::DoltLost("no backend".to_owned()));
+        let payload = match body {
+            Body::Whole(payload) => payload.as_mut_slice(),
+            Body::Streaming(_) => &mut self.client.inbox.bytes_mut()[HEADER_BYTES..],
         };
-        let mut prefix = if clears_residue { rollback_packet() } else { Vec::new() };
-        self.in_flight = true;
-        let mut tracker = ReplyTracker::new(expect, backend.deprecate_eof);
-        let sent = match replacement {
-            Some(payload) => {
-                write_packet(&mut prefix, 0, &payload);
-                let sent = backend.stream.send(&prefix).await;
-                self.client.skip(&incoming).await?;
-                sent.map_err(|error| Stopped::Dolt(error.into()))
-            }
-            None => send_command(&mut self.client, backend, &incoming, &prefix, Some(&mut tracker)).await,
-        };
-        let relayed = match sent {
-            Ok(()) => {
-                let cleared = if clears_residue { backend.answer().await.map(|_| ()) } else { Ok(()) };
-                match cleared {
-                    Ok(()) => relay_reply(&mut self.client, backend, &mut tracker, prepare_id(&plan)).await,
-                    Err(error) => Err(error.into()),
-                }
-            }
-            Err(stopped) => Err(stopped),
-        };
-        let relayed = match relayed {
-            Ok(()) if tracker.had_err() && plan.may_go_on_after_error => {
-                match backend.discard_after_error().await {
-                    Ok(0) => Ok(()),
-                    Ok(discarded) => {
-                        tracing::warn!(
-                            discarded,
-                            "Dolt went on with a multi-statement after an error; its further results were discarded"
-                        );
-                        Ok(())
-                    }
-                    // The client has its answer; only the connection is lost.
-                    Err(error) => {
-                        self.lost = self.forget_backend(&error.to_string()).map(Trouble::Tell);
-                        return Ok(());
-                    }
-                }
-            }
-            other => other,
-        };
-        match relayed {
-            Ok(()) => {
-                self.in_flight = false;
-                let unasked = self.backend.as_ref().is_some_and(|backend| !backend.inbox.is_empty());
-                if unasked {
-                    // What stands there would be taken for the next command's answer.
-                    self.lost = self.forget_backend("Dolt sent more than one answer").map(Trouble::Tell);
-                }
-                if clears_residue {
-                    self.state.residue = false;
-                }
-                self.after(incoming.command, plan, &tracker, begin, text).await
-            }
-            Err(Stopped::Client(ending)) => Err(ending),
-            Err(Stopped::Dolt(error)) => self.lost_in_flight(error, during, Some(&tracker)).await,
+        if let Some(place) = payload.get_mut(1..5) {
+            place.copy_from_slice(&statement.id.to_le_bytes());
         }
-    }
-
-    /// The text of a BEGIN, to be sent again if its transaction has to start over before it did anything.
-    fn begin_text(&self, incoming: &Incoming, plan: &Plan) -> Option<Vec<u8>> {
-        let runs = plan.runs.as_ref()?;
-        (matches!(runs.statements.as_slice(), [Kind::Begin]) && incoming.command == Command::Query)
-            .then(|| self.client.head(incoming)[1..].to_vec())
+        Ok(())
     }
 
     async fn close_statement(&mut self, incoming: &Incoming) -> Result<(), Ending> {
@@ -441,18 +339,10 @@ fn no_such_statement(command: Command, has_id: bool) -> ErrInfo {
     }
 }
 
-fn prepare_id(plan: &Plan) -> Option<u32> {
-    plan.prepares.as_ref().and(plan.statement)
-}
-
 /// Whether a text may hold more than one statement for Dolt. A `;` in a string costs a fence, no more.
 fn may_hold_several(text: &[u8], whole: bool) -> bool {
     let text = text.trim_ascii_end();
     !whole || text.iter().position(|byte| *byte == b';').is_some_and(|at| at + 1 < text.len())
-}
-
-fn is_dml(text: &[u8]) -> bool {
-    ["insert", "update", "delete", "replace", "with"].iter().any(|word| starts_with_word(text, word))
 }
 
 fn starts_with_word(text: &[u8], word: &str) -> bool {
@@ -530,12 +420,5 @@ mod tests {
             assert_eq!(may_hold_several(text.as_bytes(), true), want, "{text}");
         }
         assert!(may_hold_several(b"select", false));
-    }
-
-    #[test]
-    fn dml_is_told_by_its_first_word() {
-        assert!(is_dml(b" Insert into t values (1)"));
-        assert!(!is_dml(b"create table t (i int)"));
-        assert!(!is_dml(b"insertion"));
     }
 }

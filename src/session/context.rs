@@ -8,11 +8,15 @@ use super::peer::PeerProcesses;
 use super::route::AssignedRules;
 use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
+use crate::admit::Lanes;
 use crate::branch::{Branches, Forks};
+use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::Config;
+use crate::dolt::journal::Journals;
 use crate::dolt::{Control, Dolt};
 use crate::pool::Pool;
+use crate::statement::transaction::LogBudget;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -35,6 +39,14 @@ pub struct Context {
     pub forks: Forks,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
+    /// What names mean.
+    pub catalog: Catalog,
+    /// Write lanes.
+    pub lanes: Lanes,
+    /// Logs of all open transactions.
+    pub logs: LogBudget,
+    /// Roots of the databases, if their files are ours to look at.
+    pub journals: Option<Journals>,
     /// Cancelled when sessions should end as soon as they are idle.
     pub drain: CancellationToken,
 }

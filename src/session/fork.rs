@@ -4,7 +4,6 @@ use super::backend::Trouble;
 use super::heads::Place;
 use super::route::Requested;
 use super::routed::Session;
-use crate::pool::{Answer, Question};
 use crate::wire::response::ErrInfo;
 
 impl Session {
@@ -26,8 +25,8 @@ impl Session {
             .collect()
     }
 
-    /// Forks them and puts the session on them. If its open transaction has read main already, it is
-    /// rolled back and the client told to run it again: then on the branch.
+    /// Forks them and puts the session on them. What its open transaction has read of main must be the same on the
+    /// branch.
     pub async fn fork(&mut self, pending: Vec<(String, String)>) -> Result<(), Trouble> {
         let context = std::sync::Arc::clone(&self.context);
         for (database, branch) in &pending {
@@ -41,41 +40,11 @@ impl Session {
             })?;
             self.heads.forked(database, &spelled);
         }
-        let has_read = self.state.in_transaction() && self.state.transaction_statements > 0;
-        let begin = self.state.begin_text.take();
-        // The snapshot of an open transaction was taken before the branch was there.
-        self.ask_plain("ROLLBACK").await?;
-        self.state.ended_transaction();
+        // The snapshot of an open transaction was taken before the branch was there: it is run again on it.
+        self.roll_back().await;
+        self.must_rerun = self.transaction.is_open();
         self.set_heads().await?;
         self.show();
-        if has_read {
-            let names: Vec<&str> = pending.iter().map(|(_, branch)| branch.as_str()).collect();
-            let text = format!(
-                "This transaction has read main, and its first write created branch {}: it was rolled back; run it again",
-                names.join(", ")
-            );
-            return Err(Trouble::Tell(ErrInfo::new(1213, "40001", text)));
-        }
-        if let Some(begin) = begin {
-            self.ask_plain(&String::from_utf8_lossy(&begin)).await?;
-            self.state.begin_text = Some(begin);
-        }
         Ok(())
-    }
-
-    async fn ask_plain(&mut self, sql: &str) -> Result<(), Trouble> {
-        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        match backend.ask(&[Question::query(sql)]).await.map(|mut answers| answers.pop()) {
-            Ok(Some(Answer::Ok(info))) => {
-                self.state.saw_status(&info);
-                Ok(())
-            }
-            Ok(Some(Answer::Err(err))) => Err(Trouble::Tell(err)),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let err = self.forget_backend(&error.to_string());
-                Err(Trouble::Tell(err.unwrap_or_else(|| ErrInfo::new(1105, "HY000", error.to_string()))))
-            }
-        }
     }
 }

@@ -5,38 +5,38 @@
 //! safe to run again is told in these words.
 
 use super::ending::Ending;
+use super::job::Job;
 use super::routed::Session;
-use crate::pool::BackendError;
+use crate::admit::{Cause, Committed, Outcome};
+use crate::statement::retry::Action;
 use crate::wire::command::Command;
 use crate::wire::reply::ReplyTracker;
 use crate::wire::response::ErrInfo;
 
-/// What was going on when the backend was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum During {
-    /// A command that can't have changed anything.
-    Read(Command),
-    /// Inside a transaction, and not its end.
-    Transaction(Command),
-    /// Anything else: it may have happened.
-    Write(Command),
-}
-
 impl Session {
-    /// The backend is gone and nothing was with it. What the client must be told, if anything was lost.
-    pub fn forget_backend(&mut self, reason: &str) -> Option<ErrInfo> {
+    /// The backend is gone. What it was doing is not waited for.
+    pub fn drop_backend(&mut self) {
         self.backend = None;
         // Dolt gives its ids anew after a restart: KILL must not find somebody else by this one.
         self.entry().update(|view| view.backend_id = None);
         self.in_flight = false;
         self.context.dolt.report_lost();
-        let in_transaction = self.state.in_transaction();
-        self.state.ended_transaction();
         self.state.residue = false;
+        self.transaction.lost_backend();
+    }
+
+    /// The backend is gone and nothing was with it. What the client must be told, if anything was lost.
+    pub fn forget_backend(&mut self, reason: &str) -> Option<ErrInfo> {
+        self.drop_backend();
         if !self.state.pins.is_empty() {
+            self.close_transaction();
             return Some(self.cannot_restore(reason));
         }
-        in_transaction.then(|| transaction_lost(reason))
+        if self.transaction.is_open() && self.log.entries().is_err() {
+            self.close_transaction();
+            return Some(transaction_lost(reason));
+        }
+        None
     }
 
     fn cannot_restore(&self, reason: &str) -> ErrInfo {
@@ -48,25 +48,39 @@ impl Session {
         ErrInfo::new(1105, "HY000", text)
     }
 
-    /// The backend was lost while a command was with it: tells the client, if the reply allows it.
-    pub async fn lost_in_flight(
+    /// The backend was lost while a command was with it, and it can't be run again: tells the client, if the
+    /// reply allows it.
+    pub async fn tell_loss(
         &mut self,
-        error: BackendError,
-        during: During,
+        job: &Job,
+        told: Action,
+        reason: &str,
         tracker: Option<&ReplyTracker>,
     ) -> Result<(), Ending> {
-        let reason = error.to_string();
-        tracing::info!(%reason, ?during, "lost a backend with a command in flight");
-        let pinned = !self.state.pins.is_empty();
-        let err = match self.forget_backend(&reason) {
-            Some(err) if pinned => err,
-            _ => in_flight_text(during, &reason),
+        tracing::info!(%reason, ?told, "lost a backend with a command in flight");
+        let (lanes, was_open) = (self.seat.held(), self.transaction.is_open());
+        let pinned = self.backend.is_none() && !self.state.pins.is_empty();
+        let err = match told {
+            _ if pinned && told != Action::TellUnknown => self.cannot_restore(reason),
+            Action::Tell1213 if was_open => self.refuse_transaction(
+                job,
+                Cause::BackendLost,
+                &format!("as its connection to Dolt ended ({reason})"),
+            ),
+            told => in_flight_text(told, job.command, reason),
         };
+        if matches!(told, Action::TellApplied | Action::TellUnknown) {
+            self.count(Outcome::Retry, Cause::FateUnknown);
+            // It may have moved them.
+            self.seat.committed(&lanes, Committed::Sql);
+        }
+        self.close_transaction();
         let (seq, at_boundary) = tracker.map_or((1, true), |t| (t.next_seq(), t.at_packet_boundary()));
         if !at_boundary {
             return Err(Ending::DoltLost(format!("{reason}, in the middle of a packet")));
         }
         self.client.send_err(seq, &err).await?;
+        self.show();
         if pinned { Err(Ending::DoltLost(err.message)) } else { Ok(()) }
     }
 }
@@ -77,25 +91,20 @@ fn transaction_lost(reason: &str) -> ErrInfo {
     ErrInfo::new(1213, "40001", text)
 }
 
-fn in_flight_text(during: During, reason: &str) -> ErrInfo {
-    match during {
-        During::Transaction(_) => transaction_lost(reason),
-        During::Read(command) => {
-            let text = format!(
-                "Lost connection to Dolt during {} ({reason}); it is safe to run it again",
-                command.name()
-            );
-            ErrInfo::new(1105, "HY000", text)
+fn in_flight_text(told: Action, command: Command, reason: &str) -> ErrInfo {
+    let command = command.name();
+    let text = match told {
+        Action::Tell1213 => return transaction_lost(reason),
+        Action::TellApplied => {
+            format!("{command} took effect, but Dolt's answer to it was lost ({reason}): do not run it again")
         }
-        During::Write(command) => {
-            let text = format!(
-                "Dolt's connection ended during {} ({reason}): whether it took effect is unknown; look before you \
-                 run it again",
-                command.name()
-            );
-            ErrInfo::new(1105, "HY000", text)
-        }
-    }
+        Action::TellUnknown => format!(
+            "Dolt's connection ended during {command} ({reason}): whether it took effect is unknown; look before you \
+             run it again"
+        ),
+        _ => format!("Lost connection to Dolt during {command} ({reason}); it is safe to run it again"),
+    };
+    ErrInfo::new(1105, "HY000", text)
 }
 
 #[cfg(test)]
@@ -104,12 +113,15 @@ mod tests {
 
     #[test]
     fn only_what_is_safe_to_repeat_is_told_in_words_that_bd_repeats() {
-        let read = in_flight_text(During::Read(Command::Query), "x");
-        assert!(read.message.to_lowercase().contains("lost connection"));
-        let write = in_flight_text(During::Write(Command::Query), "x");
-        for word in ["lost connection", "gone away", "broken pipe", "bad connection", "connection reset"] {
-            assert!(!write.message.to_lowercase().contains(word), "{word}");
+        let safe = in_flight_text(Action::TellLost, Command::Query, "x");
+        assert!(safe.message.to_lowercase().contains("lost connection"));
+        for told in [Action::TellUnknown, Action::TellApplied] {
+            let unsafe_ = in_flight_text(told, Command::Query, "x");
+            for word in ["lost connection", "gone away", "broken pipe", "bad connection", "connection reset"]
+            {
+                assert!(!unsafe_.message.to_lowercase().contains(word), "{word}");
+            }
         }
-        assert_eq!(in_flight_text(During::Transaction(Command::Query), "x").code, 1213);
+        assert_eq!(in_flight_text(Action::Tell1213, Command::Query, "x").code, 1213);
     }
 }

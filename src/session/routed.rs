@@ -1,5 +1,6 @@
 //! A session that is logged in and has its branch: what it consists of, and how it gets there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::authenticate::{self, Authenticated};
@@ -15,9 +16,11 @@ use super::prepared::PreparedStatements;
 use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
+use crate::admit::{Seat, Who};
 use crate::branch::Listing;
 use crate::clients::{Client, Registration};
 use crate::pool::{BackendLogin, Lease};
+use crate::statement::transaction::{Log, Transaction};
 use crate::wire::capability;
 use crate::wire::response::{ErrInfo, OkInfo, ok_payload};
 
@@ -39,8 +42,20 @@ pub struct Session {
     pub backend: Option<Lease>,
     /// A command is with Dolt and its reply is not complete.
     pub in_flight: bool,
-    /// A payload to send instead of the one in the inbox.
-    pub replacement: Option<Vec<u8>>,
+    /// The client's transaction.
+    pub transaction: Transaction,
+    /// Its commands.
+    pub log: Log,
+    /// Its place in the write lanes.
+    pub seat: Seat,
+    /// The backend that the transaction is open on, or that the last command went to.
+    pub opened_on: Option<(u64, u32)>,
+    /// The open transaction has lost its snapshot.
+    pub must_rerun: bool,
+    /// The open transaction has changed what names mean.
+    pub names_changed: bool,
+    /// Where Dolt has put this session in databases that nothing routes it in, by lower-case name.
+    pub defaults: BTreeMap<String, String>,
     /// COM_SET_OPTION's choice while Dolt has not agreed yet.
     pub option_sent: Option<bool>,
     /// What the next command is told instead of being run: the backend was lost while nobody waited.
@@ -59,6 +74,7 @@ impl Session {
             charset: response.charset,
             database: None,
         };
+        let seat = context.lanes.seat(who(&accepted.registration, &identity));
         let mut session = Self {
             context: Arc::clone(context),
             registration: accepted.registration,
@@ -73,7 +89,13 @@ impl Session {
             prepared: PreparedStatements::default(),
             backend: None,
             in_flight: false,
-            replacement: None,
+            transaction: Transaction::default(),
+            log: Log::new(context.logs.clone()),
+            seat,
+            opened_on: None,
+            must_rerun: false,
+            names_changed: false,
+            defaults: BTreeMap::new(),
             option_sent: None,
             lost: None,
         };
@@ -200,7 +222,7 @@ impl Session {
             (None, None) => (None, "no database yet".to_owned()),
         };
         let backend_id = self.backend.as_ref().map(|backend| backend.id);
-        let in_transaction = self.state.in_transaction();
+        let in_transaction = self.transaction.is_begun();
         self.entry().update(|view| {
             view.database = database;
             view.branch = branch;
@@ -208,6 +230,23 @@ impl Session {
             view.backend_id = backend_id;
             view.in_transaction = in_transaction;
         });
+    }
+}
+
+/// Whose seat it is, as people are shown it.
+fn who(registration: &Registration, identity: &Identity) -> Who {
+    let view = registration.client.view();
+    let attribute = |name: &str| identity.attributes.get(name).cloned();
+    let program = match view.program.is_empty() {
+        true => attribute("program_name").or_else(|| attribute("_client_name")).unwrap_or_default(),
+        false => view.program,
+    };
+    Who {
+        client_id: registration.client.id,
+        account: view.account,
+        program,
+        address: view.address,
+        process: view.pid,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop of a session: wait for a command, run it, until an ending.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tracing::debug;
@@ -10,9 +10,14 @@ use super::client_socket::Incoming;
 use super::ending::Ending;
 use super::greet::protocol_error;
 use super::routed::Session;
+use crate::admit::Committed;
 use crate::clients::Doing;
 use crate::pool::Lease;
+use crate::statement::fate;
 use crate::wire::BadFrame;
+
+/// How long a lane waits for the end of a statement whose client is gone.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves a session to its end, and leaves nothing of it running in Dolt.
 pub async fn serve(mut session: Session) -> Ending {
@@ -40,7 +45,7 @@ async fn serve_commands(session: &mut Session) -> Ending {
         if let Err(ending) = session.run(incoming).await {
             return ending;
         }
-        let in_transaction = session.state.in_transaction();
+        let in_transaction = session.transaction.is_begun();
         session.entry().update(|view| {
             view.doing = Doing::Idle;
             view.doing_since = Instant::now();
@@ -64,7 +69,7 @@ impl Session {
                     backend.inbox.release();
                 }
             }
-            let may_drain = self.client.inbox.is_empty() && !self.state.in_transaction();
+            let may_drain = self.client.inbox.is_empty() && !self.transaction.is_begun();
             tokio::select! {
                 biased;
                 ready = self.client.stream.ready(Interest::READABLE) => {
@@ -95,21 +100,23 @@ impl Session {
         }
     }
 
-    /// Ends what is left of the session in Dolt.
+    /// Ends what is left of the session in Dolt, and only then gives its lanes back.
     async fn leave(&mut self, ending: &Ending) {
         let Some(backend) = self.backend.take() else { return };
-        let unfinished = self.in_flight;
+        if !self.in_flight {
+            backend.quit().await;
+            return;
+        }
+        let (generation, id) = backend.identity();
+        drop(backend);
         match ending {
             // Dolt does not look for a vanished peer on its unix socket: its statement must be told to end.
-            Ending::Killed | Ending::ClientVanished | Ending::ClientProtocol(_) if unfinished => {
-                let kill = format!("KILL {}", backend.id);
-                drop(backend);
-                if let Err(error) = self.context.dolt.control().execute(&kill, Vec::new()).await {
-                    debug!(%error, "the statement of a client that is gone could not be ended");
-                }
+            Ending::Killed | Ending::ClientVanished | Ending::ClientProtocol(_) => {
+                fate::end_statement(&self.context.dolt, generation, id, LEAVE_TIMEOUT).await;
+                // It may have happened before it ended.
+                self.seat.committed(&self.seat.held(), Committed::Sql);
             }
-            _ if unfinished => drop(backend),
-            _ => backend.quit().await,
+            _ => {}
         }
     }
 }

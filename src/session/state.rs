@@ -3,7 +3,7 @@
 //! Always: what is not tracked is in `pins`, and then the session says so instead of going on without it.
 
 use crate::statement::classify::{Kind, Pins, Scope};
-use crate::wire::response::{OkInfo, STATUS_AUTOCOMMIT, STATUS_IN_TRANS};
+use crate::wire::response::{OkInfo, STATUS_AUTOCOMMIT};
 
 /// Settings kept for a new backend; a client that sets more keeps its backend or loses it.
 const SETTINGS_MAX: usize = 256;
@@ -21,12 +21,6 @@ pub struct SessionState {
     pub multi_statements: Option<bool>,
     /// Whether autocommit is on.
     pub autocommit: bool,
-    /// Status flags said a transaction is open.
-    in_trans: bool,
-    /// The BEGIN of the open transaction as sent.
-    pub begin_text: Option<Vec<u8>>,
-    /// Statements since the transaction began (with autocommit off: since the last one ended).
-    pub transaction_statements: u64,
     /// Dolt may have left an implicit transaction open that nobody asked for (facts-dolt.md).
     pub residue: bool,
 }
@@ -40,21 +34,13 @@ impl SessionState {
             pins: Pins::NONE,
             multi_statements: None,
             autocommit,
-            in_trans: false,
-            begin_text: None,
-            transaction_statements: 0,
             residue: false,
         }
     }
 
-    /// Whether losing the backend now loses a transaction.
-    pub fn in_transaction(&self) -> bool {
-        self.in_trans || (!self.autocommit && self.transaction_statements > 0)
-    }
-
     /// An ERR or SHOW WARNINGS came back: outside a transaction of the client's, Dolt leaves one open.
-    pub fn may_leave_residue(&mut self) {
-        self.residue |= self.autocommit && !self.in_transaction();
+    pub fn may_leave_residue(&mut self, in_transaction: bool) {
+        self.residue |= self.autocommit && !in_transaction;
     }
 
     /// Whether `SET`s must be run again, and which.
@@ -65,21 +51,6 @@ impl SessionState {
     /// The status flags of an OK or EOF.
     pub fn saw_status(&mut self, info: &OkInfo) {
         self.autocommit = info.status & STATUS_AUTOCOMMIT != 0;
-        self.in_trans = info.status & STATUS_IN_TRANS != 0;
-        if !self.in_transaction_possible() {
-            self.ended_transaction();
-        }
-    }
-
-    fn in_transaction_possible(&self) -> bool {
-        self.in_trans || !self.autocommit
-    }
-
-    /// The open transaction, if any, is over.
-    pub fn ended_transaction(&mut self) {
-        self.in_trans = false;
-        self.begin_text = None;
-        self.transaction_statements = 0;
     }
 
     /// One statement succeeded.
@@ -98,7 +69,6 @@ impl SessionState {
                 }
             }
             // SET TRANSACTION is not kept: Dolt gives it no effect (facts-dolt.md).
-            Kind::Commit | Kind::Rollback => self.ended_transaction(),
             Kind::UnlockTables => self.pins.remove(Pins::LOCK_TABLES),
             Kind::ReleaseLocks => self.pins.remove(Pins::NAMED_LOCK),
             _ => {}
@@ -152,29 +122,13 @@ mod tests {
     #[test]
     fn an_error_inside_a_transaction_leaves_no_residue() {
         let mut state = SessionState::new(None, true);
-        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT | STATUS_IN_TRANS, ..OkInfo::default() });
-        state.may_leave_residue();
+        state.may_leave_residue(true);
         assert!(!state.residue);
-        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT, ..OkInfo::default() });
-        state.may_leave_residue();
+        state.may_leave_residue(false);
         assert!(state.residue);
-    }
-
-    #[test]
-    fn a_transaction_is_open_by_flag_or_by_autocommit_off() {
         let mut state = SessionState::new(None, true);
-        state.transaction_statements = 1;
-        assert!(!state.in_transaction());
-        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT | STATUS_IN_TRANS, ..OkInfo::default() });
-        assert!(state.in_transaction());
-        state.saw_status(&OkInfo { status: STATUS_AUTOCOMMIT, ..OkInfo::default() });
-        assert!(!state.in_transaction());
-        assert_eq!(state.transaction_statements, 0);
         state.saw_status(&OkInfo::default());
-        assert!(!state.in_transaction());
-        state.transaction_statements = 1;
-        assert!(state.in_transaction());
-        state.did(&Kind::Rollback);
-        assert!(!state.in_transaction());
+        state.may_leave_residue(false);
+        assert!(!state.residue, "with autocommit off everything is the client's transaction");
     }
 }

@@ -8,6 +8,7 @@ use super::lexer::{DoubleQuotes, Lexer, TokenKind, name_value, text_value};
 use super::reader::Reader;
 use super::set;
 use super::summary::Pins as P;
+use crate::dolt::procedures;
 
 pub use super::summary::{Assignment, Kind, Pins, STATEMENTS_MAX, Scope, Summary};
 
@@ -19,17 +20,24 @@ const LITERAL_ARGS_MAX: usize = 64;
 /// For a session without ANSI_QUOTES, or of which that is not known: a text that it would cut differently
 /// counts as a write.
 pub fn summarize(text: &[u8], complete: bool) -> Summary {
-    let (mut summary, depends) = read(text, complete, DoubleQuotes::Text);
+    let (mut summary, depends) = read(text, complete, DoubleQuotes::Text, |_| {});
     summary.may_write |= depends;
     summary
 }
 
 /// The same for a session whose `sql_mode` is known.
 pub fn summarize_in(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> Summary {
-    read(text, complete, double_quotes).0
+    read(text, complete, double_quotes, |_| {}).0
 }
 
-fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, bool) {
+/// `ended` gets for each statement where it ends: its `;`, or the end of the text. The flag: ANSI_QUOTES would
+/// have cut the text differently.
+pub(super) fn read(
+    text: &[u8],
+    complete: bool,
+    double_quotes: DoubleQuotes,
+    mut ended: impl FnMut(usize),
+) -> (Summary, bool) {
     let mut reader = Reader::new(text, double_quotes);
     let mut summary = Summary { statements: Vec::new(), whole: complete, may_write: false, pins: Pins::NONE };
     while let Some(kind) = reader.kind() {
@@ -51,6 +59,7 @@ fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, b
         summary.may_write |= reader.writes || writes(&kind);
         summary.pins.insert(reader.pins);
         summary.statements.push(kind);
+        ended(reader.token.map_or(text.len(), |token| token.start));
         if reader.failed {
             break;
         }
@@ -63,7 +72,7 @@ fn read(text: &[u8], complete: bool, double_quotes: DoubleQuotes) -> (Summary, b
 
 fn writes(kind: &Kind) -> bool {
     match kind {
-        Kind::Call { procedure, literal_args } => procedure_writes(procedure, literal_args.as_deref()),
+        Kind::Call { procedure, literal_args } => procedures::writes(procedure, literal_args.as_deref()),
         Kind::LockTables | Kind::UnlockTables | Kind::Write => true,
         Kind::Read
         | Kind::Diagnostics
@@ -383,25 +392,6 @@ fn load(reader: &mut Reader<'_>) -> Kind {
         reader.advance();
     }
     Kind::Write
-}
-
-/// Whether one of Dolt's procedures may change a branch's data or refs; a user's procedure may.
-///
-/// Its home will be `dolt/`, in the one table that says for each procedure what it takes.
-fn procedure_writes(procedure: &str, literal_args: Option<&[String]>) -> bool {
-    match procedure {
-        // `-b`, `-B`, `--orphan`, `.` and `-- table` create a branch or undo changes; one plain name
-        // is a branch unless a table has that name and no branch does.
-        "dolt_checkout" => match literal_args {
-            Some([name]) => name.starts_with('-') || name == ".",
-            _ => true,
-        },
-        // Remote-tracking refs only.
-        "dolt_fetch" | "dolt_push" => false,
-        "dolt_count_commits" | "dolt_thread_dump" => false,
-        "dolt_stats_info" | "dolt_stats_wait" | "dolt_stats_timers" => false,
-        _ => true,
-    }
 }
 
 /// Whether an identifier equal to `database` or `database/branch` (case-insensitive, bare or in backticks)

@@ -8,9 +8,18 @@ mod body;
 mod set;
 mod summary;
 pub mod classify;
+pub mod changing;
+mod head;
+pub mod effects;
+pub mod transaction;
+pub mod attribution;
 pub mod relay;
+pub mod retry;
+pub mod fate;
 
 #[cfg(test)]
 mod lexer_tests;
 #[cfg(test)]
 mod classify_tests;
+#[cfg(test)]
+mod effects_tests;

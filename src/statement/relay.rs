@@ -10,14 +10,21 @@ use tokio::io::Interest;
 use crate::net::Stream;
 use crate::pool::{Backend, BackendError};
 use crate::session::{ClientSocket, Ending, Incoming};
+use crate::statement::transaction::AnswerHash;
 use crate::wire::BadFrame;
 use crate::wire::command::Command;
 use crate::wire::frame::{HEADER_BYTES, Header, PacketTail};
 use crate::wire::reply::{Progress, ReplyTracker};
-use crate::wire::response;
+use crate::wire::response::{self, ErrInfo};
 
 /// A statement may end by itself for this long after its client vanished; then it is killed.
 const VANISHED_GRACE: Duration = Duration::from_secs(1);
+
+/// A client that has not taken what it was sent for this long does not count as busy.
+const STALLED_AFTER: Duration = Duration::from_millis(500);
+
+/// Error texts are short; a longer one is relayed as it comes.
+const PEEKED_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a relay stopped in the middle.
 #[derive(Debug)]
@@ -85,13 +92,47 @@ async fn send_tail(client: &mut ClientSocket, to: &mut Stream, tail: &mut Packet
     Ok(())
 }
 
+/// Reads the first packet of a reply, if it is an ERR that is short enough: it stays in the backend's inbox, so
+/// that nothing of it has reached the client yet. `None` if the reply begins otherwise.
+pub async fn peek_err(client: &mut ClientSocket, backend: &mut Backend) -> Result<Option<ErrInfo>, Stopped> {
+    loop {
+        let bytes = backend.inbox.bytes();
+        if let (Some(header), Some(first)) = (Header::read(bytes), bytes.get(HEADER_BYTES)) {
+            if *first != response::ERR || header.len > PEEKED_BYTES_MAX {
+                return Ok(None);
+            }
+            if let Some(payload) = bytes.get(HEADER_BYTES..HEADER_BYTES + header.len) {
+                return Ok(ErrInfo::read(payload));
+            }
+        }
+        wait_for_dolt(client, backend).await?;
+    }
+}
+
+/// Takes the ERR that [`peek_err`] has seen out of the backend's inbox.
+pub fn drop_peeked(backend: &mut Backend) {
+    if let Some(header) = Header::read(backend.inbox.bytes()) {
+        backend.inbox.consume(HEADER_BYTES + header.len);
+    }
+}
+
+/// Returns when the client has closed its side, or has said that it quits, while it waits for something of ours.
+pub async fn client_gone(client: &mut ClientSocket) -> Ending {
+    match watch_client(client).await {
+        Err(Stopped::Client(ending)) => ending,
+        _ => Ending::ClientVanished,
+    }
+}
+
 /// Relays the reply up to its end. With `statement_id`, that id of ours is put in the place of Dolt's
-/// in the reply to COM_STMT_PREPARE.
+/// in the reply to COM_STMT_PREPARE. `stalled` is called when the client doesn't read for long.
 pub async fn relay_reply(
     client: &mut ClientSocket,
     backend: &mut Backend,
     tracker: &mut ReplyTracker,
     statement_id: Option<u32>,
+    mut hash: Option<&mut AnswerHash>,
+    stalled: &mut impl FnMut(),
 ) -> Result<(), Stopped> {
     let mut to_patch = statement_id;
     loop {
@@ -107,7 +148,10 @@ pub async fn relay_reply(
                 bytes[PREPARE_ID_END - 4..PREPARE_ID_END].copy_from_slice(&id.to_le_bytes());
             }
         }
-        let sent = client.stream.send(&backend.inbox.bytes()[..taken]).await;
+        if let Some(hash) = hash.as_mut() {
+            hash.update(&backend.inbox.bytes()[..taken]);
+        }
+        let sent = send_or_stall(&mut client.stream, &backend.inbox.bytes()[..taken], stalled).await;
         backend.inbox.consume(taken);
         sent.map_err(|error| Stopped::Client(error.into()))?;
         match progress {
@@ -118,6 +162,18 @@ pub async fn relay_reply(
                 tracker.infile_sent(next_seq);
                 sent?;
             }
+        }
+    }
+}
+
+/// Sends to the client; says so if it takes long.
+async fn send_or_stall(stream: &mut Stream, bytes: &[u8], stalled: &mut impl FnMut()) -> std::io::Result<()> {
+    let mut sending = std::pin::pin!(stream.send(bytes));
+    match tokio::time::timeout(STALLED_AFTER, sending.as_mut()).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            stalled();
+            sending.await
         }
     }
 }

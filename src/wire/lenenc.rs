@@ -37,6 +37,12 @@ pub fn write_int(out: &mut Vec<u8>, value: u64) {
     }
 }
 
+/// Appends a length-encoded string.
+pub fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_int(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 /// Reads a string; returns it and the bytes it took with its length.
 pub fn read_bytes(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (len, width) = read_int(bytes)?;

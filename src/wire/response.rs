@@ -123,6 +123,12 @@ pub fn ok_payload(info: OkInfo) -> Vec<u8> {
     out
 }
 
+/// An EOF's payload, for clients without DEPRECATE_EOF.
+pub fn eof_payload(status: u16) -> Vec<u8> {
+    let [low, high] = status.to_le_bytes();
+    vec![EOF, 0, 0, low, high]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

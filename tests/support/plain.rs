@@ -10,6 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::process::{Process, await_line, lines};
@@ -55,6 +56,14 @@ impl PlainDolt {
         self.process = None;
     }
 
+    /// Ends it with SIGKILL; its port stays free for `start_again`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::KILL);
+            assert!(process.wait(READY_DEADLINE).is_some(), "dolt outlives SIGKILL");
+        }
+    }
+
     /// Starts it after `end`, on the same data and port.
     pub fn start_again(&mut self) {
         let root = self.directory.path();
@@ -69,6 +78,11 @@ impl PlainDolt {
             await_line(&lines(stdout), READY_DEADLINE, |line| line.contains("Server ready").then_some(()));
         assert!(ready.is_some(), "dolt was not ready within {READY_DEADLINE:?}");
         self.process = Some(process);
+    }
+
+    /// Where its databases are.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Its loopback port.

@@ -1,5 +1,7 @@
 //! `SHOW CONFIG`: the settings in force. Passwords are not part of the answer.
 
+use std::time::Duration;
+
 use super::Handled;
 use crate::admin::answer::{Answer, Cell, Table};
 use crate::admin::backend::Backend;
@@ -41,9 +43,23 @@ fn rows(config: &Config) -> Table {
     row("routing.user_separator", routing.user_separator.map(String::from).into());
     row("routing.env_exclude", routing.env_exclude.join(", ").into());
     for (index, each) in routing.rules.iter().enumerate() {
-        let text =
-            format!("{} TO {} ({})", rule::conditions_text(each), rule::quote(&each.branch), each.origin);
+        let text = format!(
+            "{} TO {} ({})",
+            rule::conditions_text(&each.conditions),
+            rule::quote(&each.branch),
+            each.origin
+        );
         row(&format!("routing.rules[{index}]"), text.into());
+    }
+    let lanes = &config.lanes;
+    let milliseconds = |duration: Duration| Cell::from(duration.as_millis() as u64);
+    row("lanes.budget_s", lanes.budget.as_secs().into());
+    row("lanes.idle_ms", milliseconds(lanes.lane_idle));
+    row("lanes.same_process_idle_ms", milliseconds(lanes.same_process_idle));
+    row("lanes.own_rows_ms", milliseconds(lanes.own_rows_hold));
+    row("lanes.auto_commit", lanes.auto_commit.as_str().into());
+    for (index, each) in lanes.rules.iter().enumerate() {
+        row(&format!("lanes.rules[{index}]"), each.to_string().into());
     }
     row("limits.clients_max", config.limits.clients_max.into());
     row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());

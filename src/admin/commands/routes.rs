@@ -7,7 +7,7 @@ use crate::admin::answer::{Answer, Cell, Refusal, Table};
 use crate::admin::backend::{Backend, ExplainedRoute, RouteQuestion};
 use crate::admin::tokens::Tokens;
 use crate::config::problem::Origin;
-use crate::config::raw::{RULE_CONDITIONS, RawRule, Written};
+use crate::config::raw::{RULE_CONDITIONS, RawConditions, RawRule, Written};
 use crate::config::rule;
 use crate::session::identity::PeerAddress;
 
@@ -46,7 +46,7 @@ fn show(backend: &dyn Backend) -> Table {
         table.row([
             assigned.id.into(),
             "assigned".into(),
-            rule::conditions_text(&assigned.rule).into(),
+            rule::conditions_text(&assigned.rule.conditions).into(),
             assigned.rule.branch.into(),
             assigned.by.into(),
             assigned.at.into(),
@@ -56,7 +56,7 @@ fn show(backend: &dyn Backend) -> Table {
         table.row([
             Cell::Null,
             "configured".into(),
-            rule::conditions_text(configured).into(),
+            rule::conditions_text(&configured.conditions).into(),
             configured.branch.as_str().into(),
             configured.origin.as_str().into(),
             Cell::Null,
@@ -85,13 +85,13 @@ async fn assign(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Result<
     rule.origin = format!("console, {by}");
     let assigned = backend.assign(rule, by).await?;
     let mut table = Table::new(["id", "conditions", "branch"]);
-    let conditions = rule::conditions_text(&assigned.rule);
+    let conditions = rule::conditions_text(&assigned.rule.conditions);
     table.row([assigned.id.into(), conditions.into(), assigned.rule.branch.into()]);
     Ok(Answer::Rows(table))
 }
 
 fn raw_rule(tokens: &mut Tokens) -> Result<RawRule, Refusal> {
-    let mut conditions = BTreeMap::new();
+    let mut patterns = BTreeMap::new();
     let mut attributes = BTreeMap::new();
     let written = |value| Written { value, origin: Origin::Console };
     while !tokens.take_words(&["TO"]) {
@@ -104,7 +104,7 @@ fn raw_rule(tokens: &mut Tokens) -> Result<RawRule, Refusal> {
         let twice = if let Some(name) = attribute_name(&key) {
             attributes.insert(name, written(value)).is_some()
         } else if let Some(known) = RULE_CONDITIONS.iter().find(|known| **known == lower) {
-            conditions.insert(*known, written(value)).is_some()
+            patterns.insert(*known, written(value)).is_some()
         } else {
             return Err(Refusal::syntax(format!("unknown condition {key}; usage: {ROUTE_USAGE}")));
         };
@@ -114,7 +114,7 @@ fn raw_rule(tokens: &mut Tokens) -> Result<RawRule, Refusal> {
             )));
         }
     }
-    if conditions.is_empty() && attributes.is_empty() {
+    if patterns.is_empty() && attributes.is_empty() {
         // In the file everybody sees what was meant; here it is one slip away from routing all clients.
         return Err(Refusal::syntax(format!(
             "a rule needs a condition (ACCOUNT '*' is every client); usage: {ROUTE_USAGE}"
@@ -126,8 +126,7 @@ fn raw_rule(tokens: &mut Tokens) -> Result<RawRule, Refusal> {
     Ok(RawRule {
         origin: Origin::Console,
         key: "route".to_owned(),
-        conditions,
-        attributes,
+        conditions: RawConditions { patterns, attributes },
         branch,
         branch_given: true,
     })
@@ -138,7 +137,7 @@ async fn unassign(tokens: &mut Tokens, backend: &dyn Backend) -> Result<Answer, 
     tokens.end("UNROUTE id, with an id from SHOW ROUTES")?;
     let gone = backend.unassign(id).await?;
     let mut table = Table::new(["id", "conditions", "branch"]);
-    table.row([gone.id.into(), rule::conditions_text(&gone.rule).into(), gone.rule.branch.into()]);
+    table.row([gone.id.into(), rule::conditions_text(&gone.rule.conditions).into(), gone.rule.branch.into()]);
     Ok(Answer::Rows(table))
 }
 

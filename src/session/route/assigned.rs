@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::rules::{address_text, check_template, parse_address};
-use crate::config::{Glob, Rule};
+use crate::config::{Conditions, Glob, Rule};
 
 /// Most rules that can be assigned.
 pub const ASSIGNED_RULES_MAX: usize = 10_000;
@@ -249,14 +249,19 @@ struct StoredRule {
 impl StoredRule {
     fn of(rule: &Rule) -> Self {
         let text = |glob: &Option<Glob>| glob.as_ref().map(|glob| glob.as_str().to_owned());
+        let conditions = &rule.conditions;
         Self {
-            account: text(&rule.account),
-            database: text(&rule.database),
-            address: rule.address.as_ref().map(address_text),
-            program: text(&rule.program),
-            actor: text(&rule.actor),
-            polecat: text(&rule.polecat),
-            attributes: rule.attributes.iter().map(|(k, v)| (k.clone(), v.as_str().to_owned())).collect(),
+            account: text(&conditions.account),
+            database: text(&conditions.database),
+            address: conditions.address.as_ref().map(address_text),
+            program: text(&conditions.program),
+            actor: text(&conditions.actor),
+            polecat: text(&conditions.polecat),
+            attributes: conditions
+                .attributes
+                .iter()
+                .map(|(k, v)| (k.clone(), v.as_str().to_owned()))
+                .collect(),
             branch: rule.branch.clone(),
         }
     }
@@ -273,7 +278,7 @@ impl StoredRule {
             ),
             None => None,
         };
-        Ok(Rule {
+        let conditions = Conditions {
             account: self.account.map(Glob::new),
             database: self.database.map(Glob::new),
             address,
@@ -281,9 +286,8 @@ impl StoredRule {
             attributes: self.attributes.into_iter().map(|(name, glob)| (name, Glob::new(glob))).collect(),
             actor: self.actor.map(Glob::new),
             polecat: self.polecat.map(Glob::new),
-            branch: self.branch,
-            origin: origin(id),
-        })
+        };
+        Ok(Rule { conditions, branch: self.branch, origin: origin(id) })
     }
 }
 
@@ -294,13 +298,13 @@ mod tests {
     use super::*;
 
     fn rule(account: &str, branch: &str) -> Rule {
-        Rule {
+        let conditions = Conditions {
             account: Some(Glob::new(account)),
             address: parse_address("10.0.0.0/8"),
             attributes: BTreeMap::from([("role".to_owned(), Glob::new("w*"))]),
-            branch: branch.to_owned(),
-            ..Rule::default()
-        }
+            ..Conditions::default()
+        };
+        Rule { conditions, branch: branch.to_owned(), ..Rule::default() }
     }
 
     fn listed(rules: &AssignedRules) -> Vec<(u32, String, String)> {

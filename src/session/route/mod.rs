@@ -4,6 +4,7 @@
 
 pub mod assigned;
 pub mod branch_name;
+mod lanes;
 pub mod placement;
 pub mod reason;
 pub mod requested;
@@ -15,7 +16,7 @@ pub use reason::{Reason, Source};
 pub use requested::Requested;
 
 use super::identity::Identity;
-use crate::config::Routing;
+use crate::config::{Routing, Rule};
 use branch_name::printable;
 use rules::{Absent, Facts, Verdict};
 
@@ -100,7 +101,7 @@ pub fn needs_process(
     if before_rules(identity, Some(requested), routing, &mut |_| {}).is_some() {
         return false;
     }
-    let facts = Facts { identity, database: &requested.database, routing };
+    let facts = Facts { identity, database: &requested.database, env_exclude: &routing.env_exclude };
     for rule in assigned.iter().map(|assigned| &assigned.rule).chain(&routing.rules) {
         match rules::apply(rule, &facts) {
             Verdict::Branch(_) => return false,
@@ -126,9 +127,9 @@ fn walk(
         return Choice { branch, reason: Reason { source, notes: Vec::new() } };
     }
     let database = database.map_or("", |requested| &requested.database);
-    let facts = Facts { identity, database, routing };
+    let facts = Facts { identity, database, env_exclude: &routing.env_exclude };
     let mut notes = Vec::new();
-    let (branch, source) = by_rules(&facts, assigned, &mut notes, on_step)
+    let (branch, source) = by_rules(&facts, assigned, &routing.rules, &mut notes, on_step)
         .or_else(|| by_environment(&facts, &mut notes, on_step))
         .unwrap_or_else(|| {
             on_step(&|| Step {
@@ -190,11 +191,12 @@ fn before_rules(
 fn by_rules(
     facts: &Facts<'_>,
     assigned: &[AssignedRule],
+    configured: &[Rule],
     notes: &mut Vec<String>,
     on_step: &mut OnStep<'_>,
 ) -> Option<(Wanted, Source)> {
     let assigned = assigned.iter().map(|assigned| (&assigned.rule, Source::Assigned(assigned.id)));
-    let configured = facts.routing.rules.iter().map(|rule| (rule, Source::Rule(rule.origin.clone())));
+    let configured = configured.iter().map(|rule| (rule, Source::Rule(rule.origin.clone())));
     for (rule, source) in assigned.chain(configured) {
         let verdict = rules::apply(rule, facts);
         on_step(&|| Step {

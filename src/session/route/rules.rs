@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::branch_name::printable;
-use crate::config::{AddressMatch, Glob, Routing, Rule};
+use crate::config::{AddressMatch, Conditions, Glob, Rule};
 use crate::session::identity::{Identity, PeerAddress, PeerProcess, ProcessEnvironment, ProcessIdentity};
 
 /// Attributes that name the client's program, besides its process.
@@ -40,8 +40,8 @@ pub struct Facts<'a> {
     pub identity: &'a Identity,
     /// The database being opened.
     pub database: &'a str,
-    /// For `env_exclude`.
-    pub routing: &'a Routing,
+    /// `routing.env_exclude`
+    pub env_exclude: &'a [String],
 }
 
 impl<'a> Facts<'a> {
@@ -59,7 +59,7 @@ impl<'a> Facts<'a> {
     /// Its environment, if it was read and counts.
     pub fn environment(&self) -> Result<&'a ProcessEnvironment, Absent> {
         let ProcessIdentity { pid, program, environment, .. } = self.process()?;
-        if self.routing.env_exclude.iter().any(|excluded| excluded == program) {
+        if self.env_exclude.iter().any(|excluded| excluded == program) {
             return Err(Absent::Because(format!("{program} is in routing.env_exclude")));
         }
         environment.as_ref().map_err(|reason| {
@@ -98,16 +98,10 @@ impl<'a> Facts<'a> {
 
 /// What `rule` says to this connection.
 pub fn apply(rule: &Rule, facts: &Facts<'_>) -> Verdict {
-    let mut needs_process = false;
-    for held in conditions(rule, facts) {
-        match held {
-            Ok(()) => {}
-            Err(Absent::NotLooked) => needs_process = true,
-            Err(Absent::Because(reason)) => return Verdict::NoMatch(reason),
-        }
-    }
-    if needs_process {
-        return Verdict::NeedsProcess;
+    match holds(&rule.conditions, facts) {
+        Ok(()) => {}
+        Err(Absent::NotLooked) => return Verdict::NeedsProcess,
+        Err(Absent::Because(reason)) => return Verdict::NoMatch(reason),
     }
     match fill(&rule.branch, facts) {
         Ok(branch) => Verdict::Branch(branch),
@@ -116,7 +110,23 @@ pub fn apply(rule: &Rule, facts: &Facts<'_>) -> Verdict {
     }
 }
 
-fn conditions<'a>(rule: &'a Rule, facts: &'a Facts<'a>) -> impl Iterator<Item = Result<(), Absent>> + 'a {
+/// Whether all conditions hold; `NotLooked` only if no other condition settles it.
+pub fn holds(conditions: &Conditions, facts: &Facts<'_>) -> Result<(), Absent> {
+    let mut holds = Ok(());
+    for held in each(conditions, facts) {
+        match held {
+            Err(Absent::Because(reason)) => return Err(Absent::Because(reason)),
+            Err(Absent::NotLooked) => holds = Err(Absent::NotLooked),
+            Ok(()) => {}
+        }
+    }
+    holds
+}
+
+fn each<'a>(
+    conditions: &'a Conditions,
+    facts: &'a Facts<'a>,
+) -> impl Iterator<Item = Result<(), Absent>> + 'a {
     let identity = facts.identity;
     let condition = |what: &str, glob: &Option<Glob>, value: &dyn Fn() -> Result<&'a str, Absent>| match glob
     {
@@ -124,20 +134,20 @@ fn conditions<'a>(rule: &'a Rule, facts: &'a Facts<'a>) -> impl Iterator<Item = 
         Some(glob) => value().and_then(|value| matches(what, glob, value)),
     };
     [
-        condition("account", &rule.account, &|| Ok(&identity.user)),
-        condition("database", &rule.database, &|| Ok(facts.database)),
-        match &rule.address {
+        condition("account", &conditions.account, &|| Ok(&identity.user)),
+        condition("database", &conditions.database, &|| Ok(facts.database)),
+        match &conditions.address {
             Some(address) if !address_matches(address, &identity.address) => {
                 Err(Absent::Because(format!("the client's address is not in {}", address_text(address))))
             }
             _ => Ok(()),
         },
-        rule.program.as_ref().map_or(Ok(()), |glob| program_matches(glob, facts)),
-        condition("BD_ACTOR", &rule.actor, &|| facts.actor()),
-        condition("GT_POLECAT", &rule.polecat, &|| facts.polecat()),
+        conditions.program.as_ref().map_or(Ok(()), |glob| program_matches(glob, facts)),
+        condition("BD_ACTOR", &conditions.actor, &|| facts.actor()),
+        condition("GT_POLECAT", &conditions.polecat, &|| facts.polecat()),
     ]
     .into_iter()
-    .chain(rule.attributes.iter().map(|(name, glob)| {
+    .chain(conditions.attributes.iter().map(|(name, glob)| {
         facts.attribute(name).and_then(|value| matches(&format!("attribute {name}"), glob, value))
     }))
 }

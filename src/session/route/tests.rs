@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Glob, Rule};
+use crate::config::{Conditions, Glob, Rule};
 use crate::session::identity::{PeerAddress, PeerProcess, ProcessEnvironment, ProcessIdentity};
 
 fn routing(rules: Vec<Rule>) -> Routing {
@@ -76,12 +76,14 @@ fn said(choice: &Choice) -> (String, String) {
 #[test]
 fn first_match_wins() {
     let configured = routing(vec![
-        rule("branchline.toml:8", "nowhere", |rule| rule.account = Some(Glob::new("other"))),
-        rule("branchline.toml:12", "by-rule", |rule| rule.actor = Some(Glob::new("may*"))),
+        rule("branchline.toml:8", "nowhere", |rule| rule.conditions.account = Some(Glob::new("other"))),
+        rule("branchline.toml:12", "by-rule", |rule| rule.conditions.actor = Some(Glob::new("may*"))),
         rule("branchline.toml:16", "too-late", |_| {}),
     ]);
-    let assigned =
-        [assigned(7, rule("", "by-assigned-{polecat}", |rule| rule.database = Some(Glob::new("gas*"))))];
+    let assigned = [assigned(
+        7,
+        rule("", "by-assigned-{polecat}", |rule| rule.conditions.database = Some(Glob::new("gas*"))),
+    )];
     let mut who = everything();
     let check = |who: &Identity, name: Option<Requested>, branch: &str, reason: &str| {
         let choice = choose(who, name.as_ref(), &configured, &assigned);
@@ -151,14 +153,14 @@ fn rules_match_on_each_condition() {
     let glob = |text: &str| Some(Glob::new(text));
     type Change = fn(&mut Rule, Option<Glob>);
     let changes: [(&str, Change); 7] = [
-        ("root", |rule, glob| rule.account = glob),
-        ("beads", |rule, glob| rule.database = glob),
-        ("bd", |rule, glob| rule.program = glob),
-        ("dashboard", |rule, glob| rule.program = glob),
-        ("mayor", |rule, glob| rule.actor = glob),
-        ("nux", |rule, glob| rule.polecat = glob),
+        ("root", |rule, glob| rule.conditions.account = glob),
+        ("beads", |rule, glob| rule.conditions.database = glob),
+        ("bd", |rule, glob| rule.conditions.program = glob),
+        ("dashboard", |rule, glob| rule.conditions.program = glob),
+        ("mayor", |rule, glob| rule.conditions.actor = glob),
+        ("nux", |rule, glob| rule.conditions.polecat = glob),
         ("witness", |rule, glob| {
-            rule.attributes = glob.into_iter().map(|glob| ("role".to_owned(), glob)).collect()
+            rule.conditions.attributes = glob.into_iter().map(|glob| ("role".to_owned(), glob)).collect()
         }),
     ];
     for (text, change) in changes {
@@ -169,7 +171,7 @@ fn rules_match_on_each_condition() {
         }
     }
     let excluded = identity(process("gt", None));
-    let by_actor = routing(vec![rule("b.toml:1", "x", |rule| rule.actor = glob("*"))]);
+    let by_actor = routing(vec![rule("b.toml:1", "x", |rule| rule.conditions.actor = glob("*"))]);
     assert_eq!(said(&choose(&excluded, database("beads").as_ref(), &by_actor, &[])).0, "(default)");
 }
 
@@ -205,11 +207,11 @@ fn a_process_is_looked_up_only_where_it_could_matter() {
     }
     let all = routing(vec![rule("b.toml:1", "x", |_| {})]);
     assert!(!needs(&who, database("beads"), &all), "a rule decides without it");
-    let program = || rule("b.toml:1", "x", |rule| rule.program = Some(Glob::new("bd")));
+    let program = || rule("b.toml:1", "x", |rule| rule.conditions.program = Some(Glob::new("bd")));
     assert!(needs(&who, database("beads"), &routing(vec![program(), rule("b.toml:2", "y", |_| {})])));
     let template = routing(vec![rule("b.toml:1", "x-{polecat}", |_| {}), rule("b.toml:2", "y", |_| {})]);
     assert!(needs(&who, database("beads"), &template));
-    let both = rule("b.toml:1", "x-{polecat}", |rule| rule.account = Some(Glob::new("other")));
+    let both = rule("b.toml:1", "x-{polecat}", |rule| rule.conditions.account = Some(Glob::new("other")));
     assert!(!needs(&who, database("beads"), &routing(vec![both, rule("b.toml:2", "y", |_| {})])));
     who.attributes.insert("program_name".to_owned(), "bd".to_owned());
     assert!(!needs(&who, database("beads"), &routing(vec![program()])), "the attribute will do");
@@ -220,7 +222,8 @@ fn a_process_is_looked_up_only_where_it_could_matter() {
 
 #[test]
 fn every_step_is_explained() {
-    let routing = routing(vec![rule("b.toml:3", "x", |rule| rule.account = Some(Glob::new("other")))]);
+    let routing =
+        routing(vec![rule("b.toml:3", "x", |rule| rule.conditions.account = Some(Glob::new("other")))]);
     let who = identity(process("bd", Some("polecat-x")));
     let steps = explain(&who, database("beads").as_ref(), &routing, &[]);
     let lines: Vec<String> =
@@ -260,12 +263,14 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     let text = || proptest::option::of(r"[a-z*?]{0,4}");
     (text(), text(), text(), r"[a-z{}:'/]{0,6}|\{(account|actor|polecat|program|attribute:branch)\}")
         .prop_map(|(account, database, actor, branch)| Rule {
-            account: account.map(Glob::new),
-            database: database.map(Glob::new),
-            actor: actor.map(Glob::new),
+            conditions: Conditions {
+                account: account.map(Glob::new),
+                database: database.map(Glob::new),
+                actor: actor.map(Glob::new),
+                ..Conditions::default()
+            },
             branch,
             origin: "b.toml:1".to_owned(),
-            ..Rule::default()
         })
 }
 

@@ -1,0 +1,226 @@
+//! The session's dealings with write lanes: which ones, waiting for them, and giving them back.
+//! Does not decide who may go: `admit` does. Always: a lane is held no longer than something may still come
+//! of what was done under it.
+
+use std::collections::BTreeSet;
+
+use super::ending::Ending;
+use super::identity::PeerProcess;
+use super::job::{Body, Job};
+use super::routed::Session;
+use super::run::Tried;
+use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows, Reads};
+use crate::config;
+use crate::dolt::errors;
+use crate::statement::relay;
+use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
+use crate::wire::reply::{Outcome, ReplyTracker};
+use crate::wire::response::{ErrInfo, OkInfo};
+
+impl Session {
+    /// Takes the lanes that the command needs; waits for them within its budget.
+    pub async fn take_lanes(&mut self, job: &Job) -> Result<(), Tried> {
+        let mut lanes = job.wants.lanes.clone();
+        if job.wants.lanes_of_reads {
+            let (reads, _) = self.transaction.depends_on();
+            let read = self.lanes_of(&reads).await.map_err(|trouble| Tried::Tell(trouble.into_err()))?;
+            lanes.extend(read);
+        }
+        if lanes.is_empty() || self.seat.holds_all(&lanes) {
+            return Ok(());
+        }
+        self.learn_process().await;
+        let whole = matches!(job.body, Body::Whole(_));
+        let taken = tokio::select! {
+            biased;
+            taken = self.seat.take(&lanes, job.deadline) => taken,
+            ending = relay::client_gone(&mut self.client), if whole => return Err(Tried::Ended(ending)),
+        };
+        match taken {
+            Ok(_) => Ok(()),
+            Err(NotTaken::Timeout(blocked)) => {
+                let text = format!("Lock wait timeout exceeded; try restarting transaction: {blocked}");
+                Err(Tried::Tell(ErrInfo::new(1205, "HY000", text)))
+            }
+        }
+    }
+
+    /// Whether anything that the open transaction depends on has moved since its snapshot.
+    pub fn has_moved(&self) -> bool {
+        let Some((_, snapshot)) = self.transaction.snapshot() else { return false };
+        let (mut reads, writes) = self.transaction.depends_on();
+        for lane in &writes {
+            reads.lane(lane);
+        }
+        self.context.lanes.moved_since(&reads, snapshot)
+    }
+
+    /// The lanes of everything that was read.
+    async fn lanes_of(&self, reads: &Reads) -> Result<BTreeSet<LaneKey>, super::backend::Trouble> {
+        let mut lanes: BTreeSet<LaneKey> = reads.lanes().clone();
+        if !reads.is_everything() && reads.databases().is_empty() {
+            return Ok(lanes);
+        }
+        let listing = self.listing().await?;
+        let was_read =
+            |name: &&str| reads.is_everything() || reads.databases().contains(name.to_lowercase().as_str());
+        for database in listing.databases().filter(was_read) {
+            lanes.extend(listing.branches(database).map(|branch| LaneKey::new(database, branch)));
+        }
+        Ok(lanes)
+    }
+
+    /// Lanes are lent sooner among sessions of one process. Looked up once, before the session waits, or idles
+    /// with a lane.
+    pub async fn learn_process(&mut self) {
+        if self.seat.knows_process() {
+            return;
+        }
+        if self.identity.process == PeerProcess::NotLooked {
+            let hint = self.identity.attributes.get("_pid").and_then(|pid| pid.parse().ok());
+            self.identity.process = self.context.peers.process_of(self.peer, hint).await;
+        }
+        // A process that can't be told is one of its own.
+        let pid = match &self.identity.process {
+            PeerProcess::Found(process) => process.pid,
+            _ => self.entry().id,
+        };
+        self.seat.set_process(pid);
+    }
+
+    /// Takes the answer into the transaction, and gives back the lanes that it ends.
+    pub async fn after_transaction(&mut self, job: &Job, tracker: &ReplyTracker, digest: Digest) {
+        let err = match tracker.outcome() {
+            Some(Outcome::Err(err)) => Some(err.clone()),
+            _ => None,
+        };
+        let status = match tracker.outcome() {
+            Some(Outcome::Ok(OkInfo { status, .. })) => Some(*status),
+            _ => None,
+        };
+        self.settle(job, status, err.as_ref(), Some(digest)).await;
+    }
+
+    /// The same for an error that was held back.
+    pub async fn after_err(&mut self, job: &Job, err: &ErrInfo) {
+        self.settle(job, None, Some(err), None).await;
+        self.state.may_leave_residue(self.transaction.is_open());
+    }
+
+    pub async fn settle(
+        &mut self,
+        job: &Job,
+        status: Option<u16>,
+        err: Option<&ErrInfo>,
+        digest: Option<Digest>,
+    ) {
+        // Its SQL transaction is committed all the same.
+        let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
+        let was_open = self.transaction.is_open();
+        let facts = Facts { status, err, clock: job.clock };
+        let after = self.transaction.after(&job.unit, facts, job.begin_text.clone());
+        if after.logged {
+            self.log_command(job, digest);
+        } else if !self.transaction.is_open() {
+            self.log.clear();
+        } else if !was_open || job.unit.does == Does::Anything {
+            self.log.begin(self.state.database.clone());
+            if job.unit.does == Does::Anything {
+                self.log.lose(WhyNot::Opaque);
+            }
+        }
+        if let Some(backend) = &self.backend {
+            self.opened_on = Some(backend.identity());
+        }
+        let kind = match (job.unit.dolt_commit && err.is_none(), job.unit.dolt) {
+            (true, _) if was_open => Committed::SqlAndDolt,
+            (true, _) => Committed::Dolt,
+            (false, true) => Committed::Other,
+            (false, false) => Committed::Sql,
+        };
+        self.names_changed |= job.unit.changes_names;
+        if !after.committed.is_empty() {
+            if std::mem::take(&mut self.names_changed) {
+                self.forget_names(&after.committed, job.unit.reads.is_everything());
+            }
+            self.seat.committed(&after.committed, kind);
+        }
+        if !after.ended {
+            return;
+        }
+        if self.seat.believes(self.own_rows()) {
+            self.seat.keep();
+        } else {
+            self.seat.release_all();
+        }
+    }
+
+    /// Before others may see the change.
+    fn forget_names(&self, lanes: &BTreeSet<LaneKey>, everywhere: bool) {
+        if everywhere {
+            return self.context.catalog.invalidate_all();
+        }
+        for lane in lanes {
+            self.context.catalog.invalidate(lane.database(), lane.branch());
+        }
+    }
+
+    fn own_rows(&self) -> OwnRows {
+        let rules = self.context.config.lanes.choose(&self.identity, self.state.database.as_deref());
+        match rules.own_rows {
+            config::OwnRows::Learn => OwnRows::Learn,
+            config::OwnRows::Always => OwnRows::Always,
+            config::OwnRows::Never => OwnRows::Never,
+        }
+    }
+
+    fn log_command(&mut self, job: &Job, digest: Option<Digest>) {
+        let entry = match (&job.body, digest, job.opaque) {
+            (_, _, Some(why)) => Err(why),
+            (Body::Streaming(_), _, _) => Err(WhyNot::LongCommand),
+            (_, None, _) => return,
+            (Body::Whole(payload), Some(answer), None) => {
+                self.entry_of(job.command, payload, job.plan.statement, answer)
+            }
+        };
+        match entry {
+            Ok(entry) => self.log.push(entry),
+            Err(why) => self.log.lose(why),
+        }
+    }
+
+    /// Gives the lanes back if nothing of the client's is open under them.
+    pub fn give_back_unless_open(&mut self) {
+        if !self.transaction.is_begun() && !self.transaction.is_open() {
+            self.seat.release_all();
+        }
+    }
+
+    /// Counts what was done about a cause, on the lanes held.
+    pub fn count(&self, outcome: Done, cause: Cause) {
+        self.seat.count(outcome, cause, &self.seat.held());
+    }
+
+    /// The session's connection ended while nobody waited, or was reset: nothing is open any more.
+    pub fn close_transaction(&mut self) {
+        self.transaction.closed();
+        self.log.clear();
+        self.must_rerun = false;
+        self.seat.release_all();
+    }
+
+    /// Answers BEGIN, or the COMMIT or ROLLBACK of a transaction that did nothing, without Dolt.
+    pub async fn answer_begin_or_end(
+        &mut self,
+        incoming: &super::client_socket::Incoming,
+        job: &Job,
+    ) -> Result<(), Ending> {
+        let seq = self.client.skip(incoming).await?;
+        self.transaction.answered(&job.unit, job.begin_text.clone());
+        self.log.clear();
+        self.client.send_packet(seq, &self.ok_payload()).await?;
+        self.give_back_unless_open();
+        self.show();
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! What a command does to transactions and lanes, for the session it runs in.
+//! Owns the way from a text's effects to a [`Unit`]: heads, routes, what names mean. Does not run anything.
+//! Always: what can't be told takes the lanes of everything that the session could write.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::client_socket::Incoming;
+use super::command::Plan;
+use super::heads::Place;
+use super::job::{Body, Job};
+use super::route::Requested;
+use super::routed::Session;
+use crate::admit::{LaneKey, Reads};
+use crate::dolt::procedures::{self, Call, Takes};
+use crate::observe::redact;
+use crate::statement::attribution::{Attributed, Place as Where};
+use crate::statement::changing::Changing;
+use crate::statement::effects::{Autocommit, Class, Effect, Effects};
+use crate::statement::lexer::DoubleQuotes;
+use crate::statement::transaction::{Does, Unit, WhyNot};
+use crate::wire::command::Command;
+
+/// Characters of a statement that are shown to people.
+const LABEL_CHARS_MAX: usize = 200;
+
+impl Session {
+    /// A command with everything that is known of it before it runs.
+    pub async fn job(&mut self, incoming: &Incoming, mut plan: Plan, deadline: Instant) -> Job {
+        let head = self.client.head(incoming);
+        let body = match plan.kill.as_mut().and_then(|kill| kill.text.take()) {
+            Some(text) if incoming.is_whole() => {
+                let mut payload = vec![Command::Query.byte()];
+                payload.extend(text);
+                Body::Whole(payload)
+            }
+            _ if incoming.is_whole() => Body::Whole(head.to_vec()),
+            _ => Body::Streaming(*incoming),
+        };
+        let prepares = (incoming.command == Command::StmtPrepare && incoming.is_whole())
+            .then(|| Arc::<[u8]>::from(&head[1..]));
+        let (unit, opaque, begin_text) = match &plan.runs {
+            Some(_) => self.unit_of_text(incoming, &mut plan).await,
+            None => (self.unit_of_command(incoming.command), self.opaque_command(incoming), None),
+        };
+        let wants = self.transaction.plan(&unit, self.state.autocommit);
+        let budget = self.context.config.lanes.budget;
+        Job {
+            command: incoming.command,
+            body,
+            plan,
+            unit,
+            wants,
+            prepares,
+            begin_text,
+            opaque,
+            deadline,
+            budget,
+            tries: 0,
+            before: Vec::new(),
+            clock: 0,
+            sent_at: std::time::Instant::now(),
+        }
+    }
+
+    /// Of a command without SQL.
+    fn unit_of_command(&self, command: Command) -> Unit {
+        let does = match command {
+            Command::FieldList | Command::StmtFetch => Does::Read,
+            _ => Does::Nothing,
+        };
+        let mut reads = Reads::default();
+        if let (Does::Read, Some(lane)) = (does, self.current_lane()) {
+            reads.lane(&lane);
+        }
+        Unit { does, reads, ..Unit::nothing() }
+    }
+
+    fn opaque_command(&self, incoming: &Incoming) -> Option<WhyNot> {
+        match incoming.command {
+            Command::StmtFetch => Some(WhyNot::ClientData),
+            Command::InitDb | Command::Ping | Command::FieldList => None,
+            _ => None,
+        }
+    }
+
+    async fn unit_of_text(
+        &mut self,
+        incoming: &Incoming,
+        plan: &mut Plan,
+    ) -> (Unit, Option<WhyNot>, Option<Arc<[u8]>>) {
+        let text = self.statement_text(incoming, plan);
+        let effects = Effects::of(&text, incoming.is_whole(), DoubleQuotes::Text);
+        plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
+        let may_read_only = effects.whole
+            && effects.statements.iter().all(|effect| !effect.class.writes() && !effect.locking);
+        let single = effects.whole && effects.statements.len() == 1;
+        let mut unit = Unit { single, ..Unit::nothing() };
+        // Most commands are reads outside of a transaction: nobody asks what they read.
+        if may_read_only && !self.transaction.is_begun() && self.state.autocommit {
+            unit.does = does_of(&effects, self.state.autocommit);
+            if !matches!(unit.does, Does::Anything) {
+                unit.repeatable = effects.statements.iter().all(is_repeatable);
+                let begin = begin_text(&unit, &text);
+                return (unit, None, begin);
+            }
+        }
+        unit.does = does_of(&effects, self.state.autocommit);
+        unit.repeatable = effects.statements.iter().all(is_repeatable);
+        unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
+        for effect in &effects.statements {
+            if let Some(call) = dolt_call(effect) {
+                unit.dolt = true;
+                unit.dolt_commit |= call.dolt_commits;
+            }
+        }
+        let attributed = self.attribute(&text, &effects).await;
+        self.take_lanes_into(&attributed, &mut unit).await;
+        let opaque = self.opaque_text(incoming, plan, &attributed, &unit);
+        let begin = begin_text(&unit, &text);
+        (unit, opaque, begin)
+    }
+
+    /// What a text reads and writes, by its words and by what they mean.
+    async fn attribute(&self, text: &[u8], effects: &Effects) -> Attributed {
+        let asks = |effect: &Effect| {
+            matches!(effect.class, Class::Call { .. } | Class::DatabaseDdl | Class::Use { .. })
+                || effect.qualifiers.iter().any(|qualifier| qualifier.revision.is_some())
+        };
+        let in_revision = self.state.database.as_deref().is_some_and(|name| name.contains(['/', '@']));
+        let listing = match in_revision || effects.statements.iter().any(asks) {
+            true => self.listing().await.ok(),
+            false => None,
+        };
+        let head = |database: &str, revision: Option<&str>| match (revision, &listing) {
+            (None, _) if self.heads.knows(database) || self.context.branches.may_have(database) => {
+                Some(self.lane_of(database).branch().to_string())
+            }
+            (None, _) => None,
+            (Some(revision), None) => Some(revision.to_owned()),
+            (Some(revision), Some(listing)) => listing
+                .branches(database)
+                .find(|known| known.eq_ignore_ascii_case(revision))
+                .map(str::to_owned),
+        };
+        let place = Where { database: self.state.database.as_deref(), head: &head };
+        self.context.catalog.attribute(text, effects, &place).await
+    }
+
+    /// Adds what was attributed, whole databases branch by branch.
+    async fn take_lanes_into(&mut self, attributed: &Attributed, unit: &mut Unit) {
+        let Attributed { writes, reads, unattributable, .. } = attributed;
+        let key = |(database, branch): &(String, String)| LaneKey::new(database, branch);
+        unit.writes.extend(writes.branches.iter().map(key));
+        for lane in reads.branches.iter().map(key).chain(unit.writes.clone()) {
+            unit.reads.lane(&lane);
+        }
+        for database in reads.databases.iter().chain(&writes.databases) {
+            unit.reads.database(database);
+        }
+        let everything = *unattributable || writes.anything;
+        if everything || reads.anything {
+            unit.reads.everything();
+        }
+        let may_write = !matches!(unit.does, Does::Nothing | Does::Read);
+        if may_write && (everything || !writes.databases.is_empty()) {
+            unit.writes.extend(self.current_lane());
+            let Ok(listing) = self.listing().await else { return };
+            for database in listing.databases() {
+                if everything || writes.databases.contains(&database.to_lowercase()) {
+                    unit.writes.insert(self.lane_of(database));
+                    unit.writes.extend(listing.branches(database).map(|name| LaneKey::new(database, name)));
+                }
+            }
+        }
+    }
+
+    /// Why a transaction can't be run again after this command.
+    fn opaque_text(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        attributed: &Attributed,
+        unit: &Unit,
+    ) -> Option<WhyNot> {
+        if !incoming.is_whole() {
+            return Some(WhyNot::LongCommand);
+        }
+        if matches!(unit.does, Does::Anything) {
+            return Some(WhyNot::Opaque);
+        }
+        if plan.runs.as_ref().is_some_and(|runs| !runs.pins.is_empty()) {
+            return Some(WhyNot::SessionState);
+        }
+        if incoming.command == Command::StmtExecute
+            && (plan.statement.and_then(|id| self.prepared.get(id)).is_some_and(|known| known.long_data)
+                || self.client.head(incoming).get(5).is_some_and(|flags| *flags != 0))
+        {
+            return Some(WhyNot::ClientData);
+        }
+        let changing = attributed.changing;
+        let feeds_a_write = unit.does == Does::Dml && (!changing.is_empty() || attributed.hidden_changing);
+        if feeds_a_write || changing.contains(Changing::SESSION) || changing.contains(Changing::LOCK) {
+            return Some(WhyNot::ChangingValue);
+        }
+        None
+    }
+
+    /// The lane of the current database's branch.
+    pub fn current_lane(&self) -> Option<LaneKey> {
+        let asked = self.state.database.as_deref().map(Requested::parse)?;
+        Some(match asked.branch {
+            Some(branch) => LaneKey::new(&asked.database, &branch),
+            None => self.lane_of(&asked.database),
+        })
+    }
+
+    /// The lane of the branch that the session is on in a database.
+    pub fn lane_of(&self, database: &str) -> LaneKey {
+        match self.heads.get(database).map(|head| &head.place) {
+            Some(Place::Routed(branch) | Place::Chosen(branch)) => LaneKey::new(database, branch),
+            _ => match self.defaults.get(&database.to_lowercase()) {
+                Some(branch) => LaneKey::new(database, branch),
+                None => LaneKey::new(database, &self.context.branches.default_branch(database)),
+            },
+        }
+    }
+}
+
+/// What a text does to the transaction, all its statements together.
+fn does_of(effects: &Effects, autocommit: bool) -> Does {
+    let mut all = Does::Nothing;
+    let single = effects.statements.len() == 1;
+    for effect in &effects.statements {
+        let one = match &effect.class {
+            Class::Read | Class::Export if effect.locking => Does::LockingRead,
+            Class::Read | Class::Export => Does::Read,
+            Class::Dml => Does::Dml,
+            Class::Begin { consistent_snapshot, .. } => Does::Begin { consistent: *consistent_snapshot },
+            Class::Commit { .. } => Does::Commit,
+            Class::Rollback { .. } => Does::Rollback,
+            Class::Savepoint => Does::Savepoint,
+            Class::Ddl | Class::DatabaseDdl => Does::CommitsItself,
+            Class::Call { .. } => match dolt_call(effect) {
+                Some(call) if call.commits => Does::CommitsItself,
+                Some(call) if call.takes == Takes::Nothing => Does::Nothing,
+                Some(_) => Does::CommitsItself,
+                None => Does::Anything,
+            },
+            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::Commit,
+            Class::Prepare | Class::Execute | Class::Unknown => Does::Anything,
+            _ => Does::Nothing,
+        };
+        if single {
+            all = one;
+        } else {
+            all = match (all, one) {
+                (Does::Anything, _) | (_, Does::Anything) => Does::Anything,
+                (_, Does::Begin { .. } | Does::Commit | Does::Rollback | Does::CommitsItself) => {
+                    Does::Anything
+                }
+                (Does::Dml, _) | (_, Does::Dml) => Does::Dml,
+                (Does::LockingRead, _) | (_, Does::LockingRead) => Does::LockingRead,
+                (Does::Read, _) | (_, Does::Read) => Does::Read,
+                (_, one) => one,
+            };
+        }
+    }
+    if effects.whole { all } else { Does::Anything }
+}
+
+fn dolt_call(effect: &Effect) -> Option<Call> {
+    match &effect.class {
+        Class::Call { procedure, literal_args } => procedures::call(procedure, literal_args.as_deref()),
+        _ => None,
+    }
+}
+
+/// Whether names may mean something else afterwards.
+fn changes_names(effect: &Effect) -> bool {
+    let is_call = matches!(effect.class, Class::Call { .. });
+    effect.changes_names || (is_call && dolt_call(effect).is_none_or(|call| call.changes_names))
+}
+
+/// Whether it may be sent a second time when the first one's answer was lost.
+fn is_repeatable(effect: &Effect) -> bool {
+    match &effect.class {
+        Class::Admin | Class::Export | Class::Temporary => false,
+        Class::Call { .. } => false,
+        _ => !effect.changing.contains(Changing::LOCK),
+    }
+}
+
+fn begin_text(unit: &Unit, text: &[u8]) -> Option<Arc<[u8]>> {
+    matches!(unit.does, Does::Begin { .. }).then(|| Arc::from(text))
+}
