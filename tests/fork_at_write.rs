@@ -51,13 +51,10 @@ fn first_in_a_transaction(client: &mut Client) {
 
 fn after_reads_in_a_transaction(client: &mut Client) {
     client.run("START TRANSACTION");
-    client.rows("SELECT * FROM t");
-    let err = client.err(INSERT);
-    assert_eq!((err.code, err.sqlstate.as_str()), (1213, "40001"), "{err}");
-    assert!(err.message.contains("polecat-"), "{err}");
-    client.run("START TRANSACTION");
+    // What it has read of main is the same on the branch: its transaction goes on there.
     assert_eq!(client.rows("SELECT * FROM t").len(), UNCOMMITTED);
     client.run(INSERT);
+    assert_eq!(client.rows("SELECT * FROM t").len(), UNCOMMITTED + 1);
     client.run("COMMIT");
 }
 
@@ -72,7 +69,7 @@ fn without_autocommit(client: &mut Client) {
 fn after_reads_without_autocommit(client: &mut Client) {
     client.run("SET autocommit = 0");
     client.rows("SELECT * FROM t");
-    assert_eq!(client.err(INSERT).code, 1213);
+    client.run(INSERT);
     client.rows("SELECT * FROM t");
     client.run(INSERT);
     client.run("COMMIT");

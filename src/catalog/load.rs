@@ -56,9 +56,10 @@ pub(super) async fn facts(control: &Control, database: &str, branch: &str) -> Re
         facts.ignored.push((pattern, ignored == "1"));
     }
     let mut with_times = BTreeSet::new();
-    let defaults = "SELECT table_name, COALESCE(column_default, ''), data_type FROM information_schema.columns \
-                    WHERE table_schema = DATABASE() AND (column_default IS NOT NULL AND column_default != '' \
-                    OR data_type IN ('datetime', 'timestamp'))";
+    // A literal default is given without its quotes: only an expression is one that may change.
+    let defaults = "SELECT table_name, IF(extra LIKE '%DEFAULT_GENERATED%', column_default, ''), data_type \
+                    FROM information_schema.columns WHERE table_schema = DATABASE() \
+                    AND (extra LIKE '%DEFAULT_GENERATED%' OR data_type IN ('datetime', 'timestamp'))";
     for row in session.rows(defaults, Vec::new()).await? {
         let (table, default, data_type): (String, String, String) = columns(row)?;
         if matches!(data_type.as_str(), "datetime" | "timestamp") {

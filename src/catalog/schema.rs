@@ -58,12 +58,10 @@ pub struct Nonlocal {
 pub struct Schema {
     /// It could not be read: everything is to be expected.
     pub is_unknown: bool,
-    /// Names before dots in the texts of views, triggers and procedures, and their revisions: databases among them.
-    pub reaches: BTreeSet<(String, Option<String>)>,
-    /// These texts may read other branches of the databases that they name.
-    pub reads_branches: bool,
-    /// These texts may read anything.
-    pub reads_anything: bool,
+    /// What the texts of views name.
+    pub by_views: Reach,
+    /// What the texts of triggers and procedures name.
+    pub by_routines: Reach,
     /// A trigger or procedure holds dynamic SQL, or something that is not understood.
     pub unattributable: bool,
     /// Dolt's own procedures that triggers and procedures call, with arguments that are not known.
@@ -84,6 +82,17 @@ pub struct Schema {
     pub views: BTreeSet<String>,
     /// Tables that have triggers.
     pub triggers_on: BTreeSet<String>,
+}
+
+/// What texts name beyond their own branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Names before dots, and their revisions: databases among them.
+    pub names: BTreeSet<(String, Option<String>)>,
+    /// They may read other branches of the databases that they name.
+    pub branches: bool,
+    /// They may read anything.
+    pub anything: bool,
 }
 
 /// What is of use of one object.
@@ -110,7 +119,7 @@ impl Facts {
 impl Schema {
     /// Of a branch that could not be read.
     pub fn unknown() -> Self {
-        Self { is_unknown: true, unattributable: true, reads_anything: true, ..Self::default() }
+        Self { is_unknown: true, unattributable: true, ..Self::default() }
     }
 
     /// What the facts mean.
@@ -142,10 +151,11 @@ impl Schema {
         let words = words(&object.text);
         let effect = scan(object.text.as_bytes());
         self.unattributable |= effect.qualifiers_cut;
-        self.reads_branches |= effect.elsewhere.branches;
-        self.reads_anything |= effect.elsewhere.anything;
-        let reached = effect.qualifiers.into_iter().map(|name| (name.database, name.revision));
-        self.reaches.extend(reached);
+        let reach = if object.kind == ObjectKind::View { &mut self.by_views } else { &mut self.by_routines };
+        reach.branches |= effect.elsewhere.branches;
+        reach.anything |= effect.elsewhere.anything || effect.qualifiers_cut;
+        let named = effect.qualifiers.into_iter().map(|name| (name.database, name.revision));
+        reach.names.extend(named);
         self.nonlocal_in_texts |= words.iter().any(|word| self.is_nonlocal(word));
         let mut name = object.name.to_lowercase();
         if object.kind != ObjectKind::View {

@@ -60,7 +60,7 @@ impl Session {
                 message: None,
                 head_before: None,
             },
-            Does::CommitsItself if job.unit.dolt => What::SeveralSteps,
+            Does::CommitsItself | Does::Dml if job.unit.dolt => What::SeveralSteps,
             Does::CommitsItself => What::Commit,
             Does::Anything => What::SeveralSteps,
             _ => What::Write,

@@ -117,7 +117,11 @@ impl Session {
         }
         let attributed = self.attribute(&text, &effects).await;
         self.take_lanes_into(&attributed, &mut unit).await;
-        let opaque = self.opaque_text(incoming, plan, &attributed, &unit);
+        let moves_head = |effect: &Effect| dolt_call(effect).is_some_and(|call| call.moves_head);
+        let opaque = match effects.statements.iter().any(moves_head) {
+            true => Some(WhyNot::SessionState),
+            false => self.opaque_text(incoming, plan, &attributed, &unit),
+        };
         let begin = begin_text(&unit, &text);
         (unit, opaque, begin)
     }

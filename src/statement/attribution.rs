@@ -160,17 +160,21 @@ impl Task<'_> {
         }
         let mut named: BTreeSet<Branch> = own.iter().cloned().collect();
         for qualifier in &effect.qualifiers {
-            let branch = (self.place.head)(&qualifier.database, qualifier.revision.as_deref());
-            named.extend(branch.map(|branch| (qualifier.database.clone(), branch)));
+            let database = &qualifier.database;
+            match (self.place.head)(database, qualifier.revision.as_deref()) {
+                Some(branch) => _ = named.insert((database.clone(), branch)),
+                // A tag, a commit, `HEAD~1`: of whichever branch.
+                None if qualifier.revision.is_some() && (self.place.head)(database, None).is_some() => {
+                    self.out.reads.databases.insert(database.clone());
+                }
+                None => {}
+            }
         }
         let writes =
             matches!(effect.class, Class::Dml | Class::Ddl | Class::DatabaseDdl | Class::Call { .. });
         let reached = self.reach(named, effect, writes);
         if effect.elsewhere.branches {
             self.out.reads.databases.extend(reached.iter().map(|(database, _)| database.clone()));
-            // A revision that is no branch is of a database all the same.
-            let named = effect.qualifiers.iter().filter(|name| name.revision.is_some());
-            self.out.reads.databases.extend(named.map(|name| name.database.clone()));
         }
         self.out.reads.anything |= effect.elsewhere.anything;
         if effect.class == Class::DatabaseDdl {
@@ -192,11 +196,6 @@ impl Task<'_> {
                 self.out.missing.insert((database, branch));
                 continue;
             };
-            self.out.reads.anything |= schema.reads_anything;
-            if schema.reads_branches {
-                self.out.reads.databases.insert(database.clone());
-                self.out.reads.databases.extend(schema.reaches.iter().map(|(name, _)| name.clone()));
-            }
             self.out.hidden_changing |= schema.is_volatile(self.text, writes);
             // Reads run no trigger and no procedure.
             let runs = calls || writes && !schema.triggers_on.is_empty();
@@ -208,13 +207,31 @@ impl Task<'_> {
                 }
             }
             let targets = schema.nonlocal_targets(self.text);
-            let targets = targets.into_iter().map(|target| (database.as_str(), Some(target)));
-            let reaches = schema.reaches.iter().map(|(name, revision)| (name.as_str(), revision.as_deref()));
-            for (name, revision) in targets.chain(reaches) {
-                let Some(branch) = (self.place.head)(name, revision) else { continue };
-                let branch = (name.to_owned(), branch);
-                if reached.insert(branch.clone()) {
-                    next.push(branch);
+            let mut names: Vec<_> =
+                targets.into_iter().map(|target| (database.as_str(), Some(target))).collect();
+            for reach in [Some(&schema.by_views), runs.then_some(&schema.by_routines)].into_iter().flatten() {
+                self.out.reads.anything |= reach.anything;
+                if reach.branches {
+                    self.out.reads.databases.insert(database.clone());
+                    let named =
+                        reach.names.iter().filter(|(name, _)| (self.place.head)(name, None).is_some());
+                    self.out.reads.databases.extend(named.map(|(name, _)| name.clone()));
+                }
+                names.extend(reach.names.iter().map(|(name, revision)| (name.as_str(), revision.as_deref())));
+            }
+            for (name, revision) in names {
+                match (self.place.head)(name, revision) {
+                    Some(branch) => {
+                        let branch = (name.to_owned(), branch);
+                        if reached.insert(branch.clone()) {
+                            next.push(branch);
+                        }
+                    }
+                    // A tag, a commit, `HEAD~1`: of whichever branch.
+                    None if revision.is_some() && (self.place.head)(name, None).is_some() => {
+                        self.out.reads.databases.insert(name.to_owned());
+                    }
+                    None => {}
                 }
             }
         }

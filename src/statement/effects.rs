@@ -67,7 +67,8 @@ pub struct Qualifier {
 /// What a statement may read besides the branches that the session is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Elsewhere {
-    /// Other branches or commits of the databases that it names, the current one included.
+    /// Other branches or commits of the databases that it names, the current one included; those of its
+    /// qualifiers' revisions aside.
     pub branches: bool,
     /// Anything: a query that is kept elsewhere, `information_schema`.
     pub anything: bool,
@@ -404,7 +405,6 @@ impl Effect {
             Some((database, revision)) => (database, Some(revision.to_owned())),
             None => (name.as_str(), None),
         };
-        self.elsewhere.branches |= revision.is_some();
         let qualifier = Qualifier { database: database.to_lowercase(), revision };
         if self.qualifiers.contains(&qualifier) {
             return;

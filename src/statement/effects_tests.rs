@@ -243,7 +243,6 @@ fn what_is_read_elsewhere() {
     for text in [
         "SELECT * FROM t AS OF 'x'",
         "SELECT * FROM t FOR SYSTEM_TIME AS OF 'x'",
-        "SELECT * FROM `d/b`.t",
         "INSERT INTO t SELECT * FROM u AS /**/ OF 'x'",
         "SELECT * FROM dolt_branches",
         "SELECT * FROM `dolt_commit_diff_t`",

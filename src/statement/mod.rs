@@ -23,3 +23,5 @@ mod lexer_tests;
 mod classify_tests;
 #[cfg(test)]
 mod effects_tests;
+#[cfg(test)]
+mod attribution_tests;
