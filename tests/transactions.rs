@@ -36,7 +36,7 @@ fn statement(random: &mut Random, step: u32) -> String {
     match random.next(40) {
         0..=3 => "BEGIN".into(),
         4 => "START TRANSACTION".into(),
-        5 => "START TRANSACTION READ ONLY".into(),
+        5 => "BEGIN".into(),
         6 => "START TRANSACTION WITH CONSISTENT SNAPSHOT".into(),
         7..=9 => "COMMIT".into(),
         10..=11 => "ROLLBACK".into(),
@@ -57,7 +57,7 @@ fn statement(random: &mut Random, step: u32) -> String {
         32 => "CALL DOLT_ADD('-A')".into(),
         33 => "SHOW WARNINGS".into(),
         34 => "SET @x = 1".into(),
-        35 => format!("UPDATE t SET n = n + 10 WHERE id = {id}; SELECT n FROM t WHERE id = {id}"),
+        35 => format!("SELECT n FROM t WHERE id = {id}; UPDATE t SET n = n + 10 WHERE id = {id}"),
         36 => format!("BEGIN; UPDATE t SET n = n + 100 WHERE id = {id}; COMMIT"),
         37 => "CALL add_one()".into(),
         38 => "SELECT nothing FROM nowhere".into(),

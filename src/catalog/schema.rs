@@ -64,6 +64,8 @@ pub struct Schema {
     pub by_routines: Reach,
     /// A trigger or procedure holds dynamic SQL, or something that is not understood.
     pub unattributable: bool,
+    /// A procedure may begin or end transactions.
+    pub ends_transactions: bool,
     /// Dolt's own procedures that triggers and procedures call, with arguments that are not known.
     pub calls: BTreeSet<String>,
     /// Tables that live on other branches.
@@ -119,7 +121,7 @@ impl Facts {
 impl Schema {
     /// Of a branch that could not be read.
     pub fn unknown() -> Self {
-        Self { is_unknown: true, unattributable: true, ..Self::default() }
+        Self { is_unknown: true, unattributable: true, ends_transactions: true, ..Self::default() }
     }
 
     /// What the facts mean.
@@ -161,6 +163,8 @@ impl Schema {
         if object.kind != ObjectKind::View {
             // A column of such a name only makes it coarser.
             self.unattributable |= words.contains("execute") || words.contains("prepare");
+            self.ends_transactions |=
+                ["start", "commit", "rollback", "autocommit"].iter().any(|word| words.contains(*word));
             self.calls.extend(procedures::names().filter(|name| words.contains(*name)).map(str::to_owned));
         }
         if object.kind == ObjectKind::Trigger {

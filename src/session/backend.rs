@@ -35,13 +35,15 @@ pub enum Trouble {
     TellAndEnd(ErrInfo),
     /// Dolt takes us for another account than the client's; told, and the session can't go on.
     AccountDiffers(ErrInfo),
+    /// The backend was lost before anything of the command was sent: to be tried on another one, or told.
+    Lost(ErrInfo),
 }
 
 impl Trouble {
     /// What the client is told.
     pub fn into_err(self) -> ErrInfo {
         match self {
-            Self::Tell(err) | Self::TellAndEnd(err) | Self::AccountDiffers(err) => err,
+            Self::Tell(err) | Self::TellAndEnd(err) | Self::AccountDiffers(err) | Self::Lost(err) => err,
         }
     }
 }
@@ -87,6 +89,7 @@ impl Session {
         match lease {
             Ok(lease) => Ok(lease),
             Err(LeaseError::Connect(ConnectError::Refused(err))) => Err(Trouble::Tell(err)),
+            Err(LeaseError::Connect(ConnectError::Io(error))) => Err(failed(error.into())),
             Err(error) => {
                 debug!(%error, "no backend");
                 Err(Trouble::Tell(ErrInfo::new(1105, "HY000", error.to_string())))
@@ -264,7 +267,7 @@ async fn wait_for_change(dolt: &crate::dolt::Dolt) {
 }
 
 fn failed(error: BackendError) -> Trouble {
-    Trouble::Tell(ErrInfo::new(
+    Trouble::Lost(ErrInfo::new(
         1105,
         "HY000",
         format!("Branchline could not set up the session on Dolt: {error}"),

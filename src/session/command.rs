@@ -63,7 +63,7 @@ impl Session {
     async fn tell(&mut self, incoming: &Incoming, trouble: Trouble) -> Result<(), Ending> {
         let seq = self.client.skip(incoming).await?;
         match trouble {
-            Trouble::Tell(err) => Ok(self.client.send_err(seq, &err).await?),
+            Trouble::Tell(err) | Trouble::Lost(err) => Ok(self.client.send_err(seq, &err).await?),
             Trouble::TellAndEnd(err) | Trouble::AccountDiffers(err) => {
                 self.client.send_err(seq, &err).await?;
                 Err(Ending::DoltLost(err.message))
@@ -82,7 +82,6 @@ impl Session {
             self.ensure_routed().await?;
         }
         self.refuse_databases(incoming, &plan, summary.as_deref())?;
-        self.ensure_backend_again().await?;
         if let Some(runs) = &plan.runs
             && runs.may_write
             && self.heads.all().any(|head| matches!(head.place, Place::Pending(_)))

@@ -123,7 +123,7 @@ impl Session {
             self.log_command(job, digest);
         } else if !self.transaction.is_open() {
             self.log.clear();
-        } else if !was_open || job.unit.does == Does::Anything {
+        } else if !was_open || matches!(job.unit.does, Does::Anything | Does::Begin { .. }) {
             self.log.begin(self.state.database.clone());
             if job.unit.does == Does::Anything {
                 self.log.lose(WhyNot::Opaque);
@@ -144,6 +144,12 @@ impl Session {
                 self.forget_names(&after.committed, job.unit.reads.is_everything());
             }
             self.seat.committed(&after.committed, kind);
+            let now = self.seat.snapshot();
+            // Its own commit is in the snapshot of what the same command has begun; if nobody else's came meanwhile,
+            // that is known.
+            if self.transaction.is_open() && now == job.clock + 1 {
+                self.transaction.ran_again(now);
+            }
         }
         if !after.ended {
             return;

@@ -116,6 +116,10 @@ impl Session {
             }
         }
         let attributed = self.attribute(&text, &effects).await;
+        let calls = matches!(effects.statements.as_slice(), [Effect { class: Class::Call { .. }, .. }]);
+        if unit.does == Does::Anything && calls && effects.whole && !unit.dolt && !attributed.ends_transactions {
+            unit.does = Does::Dml;
+        }
         self.take_lanes_into(&attributed, &mut unit).await;
         let moves_head = |effect: &Effect| dolt_call(effect).is_some_and(|call| call.moves_head);
         let opaque = match effects.statements.iter().any(moves_head) {
@@ -129,7 +133,8 @@ impl Session {
     /// What a text reads and writes, by its words and by what they mean.
     async fn attribute(&self, text: &[u8], effects: &Effects) -> Attributed {
         let asks = |effect: &Effect| {
-            matches!(effect.class, Class::Call { .. } | Class::DatabaseDdl | Class::Use { .. })
+            matches!(effect.class, Class::DatabaseDdl | Class::Use { .. })
+                || dolt_call(effect).is_some_and(|call| names_branches(&call.takes))
                 || effect.qualifiers.iter().any(|qualifier| qualifier.revision.is_some())
         };
         let in_revision = self.state.database.as_deref().is_some_and(|name| name.contains(['/', '@']));
@@ -249,7 +254,8 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
             Class::Call { .. } => match dolt_call(effect) {
                 Some(call) if call.commits => Does::CommitsItself,
                 Some(call) if call.takes == Takes::Nothing => Does::Nothing,
-                Some(_) => Does::CommitsItself,
+                // DOLT_ADD and its like: part of the transaction.
+                Some(_) => Does::Dml,
                 None => Does::Anything,
             },
             Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::Commit,
@@ -278,6 +284,15 @@ fn dolt_call(effect: &Effect) -> Option<Call> {
     match &effect.class {
         Class::Call { procedure, literal_args } => procedures::call(procedure, literal_args.as_deref()),
         _ => None,
+    }
+}
+
+/// Whether it must be known which branches there are.
+fn names_branches(takes: &Takes) -> bool {
+    match takes {
+        Takes::Nothing => false,
+        Takes::Branches { named, .. } => !named.is_empty(),
+        Takes::Checkout(_) | Takes::Database | Takes::Server => true,
     }
 }
 

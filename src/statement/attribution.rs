@@ -46,6 +46,8 @@ pub struct Attributed {
     pub changing: Changing,
     /// Values that change come in by views, defaults, triggers or procedures.
     pub hidden_changing: bool,
+    /// A procedure that is called may begin or end transactions.
+    pub ends_transactions: bool,
     /// Schemas that were asked for and not there: with them, ask again.
     pub missing: BTreeSet<Branch>,
 }
@@ -53,7 +55,7 @@ pub struct Attributed {
 impl Attributed {
     /// Of what nothing is known.
     pub fn unknown() -> Self {
-        Self { unattributable: true, hidden_changing: true, ..Self::default() }
+        Self { unattributable: true, hidden_changing: true, ends_transactions: true, ..Self::default() }
     }
 }
 
@@ -201,6 +203,7 @@ impl Task<'_> {
             let runs = calls || writes && !schema.triggers_on.is_empty();
             self.out.unattributable |= schema.is_unknown || runs && schema.unattributable;
             if runs {
+                self.out.ends_transactions |= calls && (schema.ends_transactions || !schema.calls.is_empty());
                 for procedure in &schema.calls {
                     let takes = procedures::call(procedure, None).map_or(Takes::Server, |call| call.takes);
                     self.take(&takes, Some(&(database.clone(), branch.clone())));

@@ -26,6 +26,9 @@ const STALLED_AFTER: Duration = Duration::from_millis(500);
 /// Error texts are short; a longer one is relayed as it comes.
 const PEEKED_BYTES_MAX: usize = 16 * 1024;
 
+/// A reply up to this length is held until it is whole.
+const HELD_BYTES_MAX: usize = 16 * 1024;
+
 /// Why a relay stopped in the middle.
 #[derive(Debug)]
 pub enum Stopped {
@@ -134,6 +137,7 @@ pub async fn relay_reply(
     mut hash: Option<&mut AnswerHash>,
     stalled: &mut impl FnMut(),
 ) -> Result<(), Stopped> {
+    hold_small(client, backend, tracker).await?;
     let mut to_patch = statement_id;
     loop {
         if backend.inbox.is_empty() || (to_patch.is_some() && backend.inbox.bytes().len() < PREPARE_ID_END) {
@@ -163,6 +167,27 @@ pub async fn relay_reply(
                 sent?;
             }
         }
+    }
+}
+
+/// Waits until a reply is there to its end, or too long to be held: while nothing of it has reached the client, a
+/// backend that is lost in the middle of it can be replaced unseen.
+async fn hold_small(
+    client: &mut ClientSocket,
+    backend: &mut Backend,
+    tracker: &ReplyTracker,
+) -> Result<(), Stopped> {
+    if tracker.is_endless() {
+        return Ok(());
+    }
+    let (mut ahead, mut seen) = (tracker.clone(), 0);
+    loop {
+        let (taken, progress) = ahead.feed(&backend.inbox.bytes()[seen..]).map_err(BackendError::from)?;
+        seen += taken;
+        if progress != Progress::More || seen >= HELD_BYTES_MAX {
+            return Ok(());
+        }
+        wait_for_dolt(client, backend).await?;
     }
 }
 

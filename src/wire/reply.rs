@@ -93,7 +93,7 @@ enum Phase {
 }
 
 /// Follows one reply. See the module's description.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ReplyTracker {
     phase: Phase,
     deprecate_eof: bool,
@@ -206,6 +206,11 @@ impl ReplyTracker {
         debug_assert_eq!(self.phase, Phase::Infile);
         self.seq = next_seq.wrapping_sub(1);
         self.phase = Phase::First;
+    }
+
+    /// Whether the reply has no end of its own.
+    pub fn is_endless(&self) -> bool {
+        self.phase == Phase::Endless
     }
 
     /// Whether the reply is complete.
