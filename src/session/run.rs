@@ -97,9 +97,7 @@ impl Session {
         if let Err(trouble) = self.ensure_backend_again().await {
             return match trouble {
                 Trouble::Tell(err) => Tried::Tell(err),
-                Trouble::Lost(err) => {
-                    Tried::Failed(Failed::lost(Failure::LostBeforeSent, err.message, None))
-                }
+                Trouble::Lost(err) => Tried::Failed(Failed::lost(Failure::LostBeforeSent, err.message, None)),
                 trouble => Tried::TellAndEnd(trouble.into_err()),
             };
         }

@@ -44,7 +44,11 @@ impl Session {
             Some(_) => self.unit_of_text(incoming, &mut plan).await,
             None => (self.unit_of_command(incoming.command), self.opaque_command(incoming), None),
         };
-        let wants = self.transaction.plan(&unit, self.state.autocommit);
+        let wants = match incoming.command {
+            // It reads no row: the snapshot is taken when it is executed, under the lane if it writes.
+            Command::StmtPrepare => crate::statement::transaction::Plan::default(),
+            _ => self.transaction.plan(&unit, self.state.autocommit),
+        };
         let budget = self.context.config.lanes.budget;
         Job {
             command: incoming.command,
@@ -117,7 +121,12 @@ impl Session {
         }
         let attributed = self.attribute(&text, &effects).await;
         let calls = matches!(effects.statements.as_slice(), [Effect { class: Class::Call { .. }, .. }]);
-        if unit.does == Does::Anything && calls && effects.whole && !unit.dolt && !attributed.ends_transactions {
+        if unit.does == Does::Anything
+            && calls
+            && effects.whole
+            && !unit.dolt
+            && !attributed.ends_transactions
+        {
             unit.does = Does::Dml;
         }
         self.take_lanes_into(&attributed, &mut unit).await;

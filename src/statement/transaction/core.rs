@@ -375,7 +375,8 @@ impl Transaction {
             self.state = State::Closed;
         }
         after.ended = matches!(self.state, State::Closed);
-        if after.ended && !failed {
+        // Not by a ROLLBACK, which drivers send after 1213, or a statement of its own in between.
+        if after.ended && was_open && !failed {
             self.first.clear();
         }
         after
