@@ -42,7 +42,7 @@ pub fn scenario() -> Scenario {
         let mut second = session.another()?;
         flow(session, &mut second, &format!("{}-{}", turn.writer, turn.round), Second::Within)
     };
-    Scenario { rounds: 2, ..Scenario::new("bd's two connections", NoErrors, TABLES, write, both) }
+    Scenario { rounds: 1, ..Scenario::new("bd's two connections", NoErrors, TABLES, write, both) }
 }
 
 fn flow(first: &mut Session, second: &mut Session, id: &str, when: Second) -> Result<Wrote, Failure> {
