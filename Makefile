@@ -3,7 +3,7 @@ PORT ?= 3307
 CARGO ?= cargo
 SHELL := /bin/sh
 
-.PHONY: help run test check dolt bench fuzz-check clean
+.PHONY: help run test soak check dolt bench fuzz-check clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -17,6 +17,10 @@ test: dolt ## Every test, with real Dolt and real clients; the last line is `N p
 	@tests/clients/prepare.sh >/dev/null
 	@FUZZ_SECONDS=0 scripts/fuzz-check.sh
 	@scripts/run-tests.sh
+
+soak: dolt ## Random transactions under faults for BRANCHLINE_SOAK_S seconds (600); BRANCHLINE_SEED repeats a run
+	@BRANCHLINE_SOAK_S=$${BRANCHLINE_SOAK_S:-600} \
+	$(CARGO) test --locked --test history histories_under_faults -- --nocapture
 
 check: ## Format, lints, tidy, dependencies
 	$(CARGO) fmt --check

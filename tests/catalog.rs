@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use branchline::catalog::{Catalog, Schema};
-use branchline::config::{Config, DoltConfig, DoltSource, Glob, Limits, LogConfig, Routing};
+use branchline::config::{Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing};
 use branchline::dolt::{ControlSession, Dolt};
 use branchline::statement::attribution::{Attributed, Place};
 use branchline::statement::effects::Effects;
@@ -38,6 +38,7 @@ fn config(town: &Path) -> Config {
             env_exclude: vec![],
             rules: vec![],
         },
+        lanes: LanesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

@@ -57,6 +57,8 @@ fn every_command_that_needs_a_server_says_where_it_looked() {
     for args in [
         &["stop"][..],
         &["clients"],
+        &["lanes"],
+        &["lanes", "--watch"],
         &["kill", "1"],
         &["sql", "-e", "SELECT 1"],
         &["rig", "list"],

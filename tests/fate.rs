@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use branchline::config::{Config, DoltConfig, DoltSource, Glob, Limits, LogConfig, Routing, Secret};
+use branchline::config::{
+    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret,
+};
 use branchline::dolt::journal::Journals;
 use branchline::dolt::{Dolt, Ready, State};
 use branchline::statement::fate::{Fate, StateBefore, Triple, Verdict, Watched, What, find_out};
@@ -38,6 +40,7 @@ fn config(town: &Path, source: DoltSource) -> Config {
             env_exclude: vec![],
             rules: vec![],
         },
+        lanes: LanesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

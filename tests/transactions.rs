@@ -15,7 +15,7 @@ use support::town::Town;
 
 /// Statements of one run, and runs.
 const STEPS: u32 = 60;
-const RUNS: u64 = 12;
+const RUNS: u64 = 10;
 
 /// xorshift64*: reproducible from its seed.
 struct Random(u64);

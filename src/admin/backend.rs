@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::Refusal;
+use crate::admit::{Cause, Counters, Outcome};
 use crate::config::{Config, Rule};
+use crate::observe::bypass::Bypassed;
 use crate::session::identity::PeerAddress;
 
 /// What the console shows and changes; implemented over the registry, the Dolt handle and the router.
@@ -23,6 +25,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// `SHOW CLIENTS`, by id.
     fn clients(&self) -> Vec<ClientRow>;
+
+    /// `SHOW LANES` and `SHOW LANE TOTALS`.
+    fn lanes(&self) -> LanesReport;
 
     /// `SHOW CONFIG`, and the configured half of `SHOW ROUTES`.
     fn config(&self) -> Arc<Config>;
@@ -82,6 +87,8 @@ pub struct StatusReport {
     pub databases: Result<Vec<String>, String>,
     /// Clients.
     pub clients: ClientsReport,
+    /// Write lanes.
+    pub lanes: LaneTotals,
     /// Disk of the data directory, or why it is not known.
     pub disk: Result<DiskReport, String>,
     /// What a person should look at now.
@@ -156,7 +163,7 @@ pub struct ClientRow {
     pub reason: String,
     /// Dolt's id of its backend.
     pub backend_id: Option<u32>,
-    /// `connecting`, `idle`, `running`.
+    /// `connecting`, `idle`, `running`, `waiting for a lane`.
     pub doing: &'static str,
     /// For how long.
     pub doing_for: Duration,
@@ -166,6 +173,84 @@ pub struct ClientRow {
     pub commands: u64,
     /// How long it has been connected.
     pub connected_for: Duration,
+}
+
+/// Write lanes: now, and since the start.
+#[derive(Debug, Clone, Default)]
+pub struct LanesReport {
+    /// In the order in which lanes are taken.
+    pub lanes: Vec<LaneRow>,
+    /// Over all of them.
+    pub totals: LaneTotals,
+}
+
+/// A row of `SHOW LANES`.
+#[derive(Debug, Clone, Default)]
+pub struct LaneRow {
+    /// `database/branch`, in lower case.
+    pub lane: String,
+    /// `busy`, `idle`, `kept`: what its holder does; `lent`: nobody holds it, but a transaction will take
+    /// it again; `free`.
+    pub state: &'static str,
+    /// Who holds it.
+    pub holder: Option<LaneHolderRow>,
+    /// Clients whose transaction lost it and takes it again at COMMIT.
+    pub lent_by: Vec<u32>,
+    /// Clients that wait for it.
+    pub waiting: usize,
+    /// How long the one has waited that waits longest.
+    pub longest_wait: Option<Duration>,
+    /// Whether it is held, waited for or lent, or was used within the last minute.
+    pub is_active: bool,
+    /// Its counts since the start.
+    pub counters: Counters,
+    /// Dolt commits within the last minute that took rows of others along.
+    pub sweeps_per_minute: u32,
+}
+
+/// Who holds a lane.
+#[derive(Debug, Clone, Default)]
+pub struct LaneHolderRow {
+    /// The id in our greeting, for `KILL`.
+    pub client_id: u32,
+    /// `user@host`
+    pub account: String,
+    /// Empty if not known.
+    pub program: String,
+    /// The statement that it runs, or ran last; fit to be shown.
+    pub statement: String,
+    /// For how long it has been in the row's state: running the statement, idle since it, or kept.
+    pub state_for: Duration,
+    /// For how long it has held the lane.
+    pub held_for: Duration,
+}
+
+/// Over all lanes, since the start.
+#[derive(Debug, Clone, Default)]
+pub struct LaneTotals {
+    /// Lanes held now.
+    pub held: usize,
+    /// Clients that wait now.
+    pub waiting: usize,
+    /// Sums over all lanes.
+    pub counters: Counters,
+    /// Sweeps within the last minute.
+    pub sweeps_per_minute: u32,
+    /// What was done about which cause, how often; only what happened.
+    pub causes: Vec<LaneCause>,
+    /// Databases that somebody writes who does not come through Branchline.
+    pub bypasses: Vec<Bypassed>,
+}
+
+/// How often a cause led to something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneCause {
+    /// What was done.
+    pub outcome: Outcome,
+    /// Why.
+    pub cause: Cause,
+    /// How often.
+    pub count: u64,
 }
 
 /// A rule that somebody assigned while Branchline ran.

@@ -16,7 +16,8 @@ mod tokens;
 pub use answer::Refusal;
 pub use backend::{
     AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
-    ExplainedStep, RigRow, RouteQuestion, StatusReport,
+    ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, RigRow, RouteQuestion,
+    StatusReport,
 };
 pub use guard::PACKET_BYTES_MAX;
 pub use socket::{BindError, Console};

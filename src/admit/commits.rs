@@ -90,9 +90,12 @@ impl Core {
     }
 
     /// The branch moved without us.
-    pub(super) fn bypassed(&mut self, key: &LaneKey) {
+    pub(super) fn bypassed(&mut self, key: &LaneKey, now: Instant) {
         self.clock.committed(None, [key]);
-        self.count(key, |counters| counters.bypasses += 1);
+        self.count(key, |counters| {
+            counters.bypasses += 1;
+            counters.bypassed_at = Some(now);
+        });
     }
 
     /// Whether anything of `reads` moved since the clock showed `snapshot`.

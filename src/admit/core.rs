@@ -473,6 +473,7 @@ impl Core {
         debug_assert!(lane.holder.is_none(), "{key} has a holder");
         lane.holder = Some(Holder::new(ticket, now));
         lane.used_at = self.clock.now();
+        lane.active_at = Some(now);
         lane.counters.grants += 1;
         record.held.push(Held { key: key.clone(), fresh: true });
         self.clock.begins(key.database());
@@ -496,7 +497,9 @@ impl Core {
 
     /// Gives a lane without a holder to the first who waits.
     fn hand_on(&mut self, key: &LaneKey, now: Instant) {
-        let Some((_, next)) = self.lanes.get(key).and_then(|lane| lane.queue.first()) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.active_at = Some(now);
+        let Some((_, next)) = lane.queue.first() else { return };
         let record = self.records.get(&next);
         let since = record.and_then(|record| Some(record.waiting.as_ref()?.since)).unwrap_or(now);
         let to = self.client_id(next);

@@ -440,7 +440,7 @@ fn what_moved_since_a_snapshot_is_seen() {
     town.core.touched("Other");
     assert!(town.core.moved_since(&reads, snapshot));
     assert!(!town.moved(&["other/main"], snapshot), "no branch of it");
-    town.core.bypassed(&key("other/main"));
+    town.core.bypassed(&key("other/main"), town.now);
     assert!(town.moved(&["other/main"], snapshot));
     assert_eq!(town.counters().bypasses, 1);
 }

@@ -134,6 +134,8 @@ pub struct Counters {
     pub timeouts: u64,
     /// Times the branch was seen to have moved without us.
     pub bypasses: u64,
+    /// The last of them.
+    pub bypassed_at: Option<Instant>,
     sweeps_last_minute: PerMinute,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub counters: Counters,
     /// The commit clock when it was last given to somebody.
     pub used_at: u64,
+    /// When it was last given to somebody, or given back; for views.
+    pub active_at: Option<Instant>,
 }
 
 #[derive(Debug)]

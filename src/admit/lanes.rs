@@ -109,7 +109,7 @@ impl Lanes {
 
     /// This branch was seen to have moved without us: counted, and whoever read it has to check.
     pub fn bypassed(&self, key: &LaneKey) {
-        self.with(|core| core.bypassed(key));
+        self.with(|core| core.bypassed(key, now()));
         tracing::warn!(lane = %key, "a branch moved by a writer that does not come through Branchline");
     }
 

@@ -335,6 +335,31 @@ impl std::io::Write for Logged {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_lent_quiet_or_bypassed_is_shown() {
+    let lanes = lanes();
+    let main = keys(&["db/main"]);
+    let (mut holder, mut waiter) = (lanes.seat(who(7, Some(1))), lanes.seat(who(8, Some(1))));
+    holder.take(&main, soon()).await.unwrap();
+    holder.idle();
+    waiter.take(&main, soon()).await.unwrap();
+    let shown = || lanes.view(Instant::now()).remove(0);
+    let lent_by = || shown().lent_by.iter().map(|who| who.client_id).collect::<Vec<_>>();
+    assert_eq!((lent_by(), shown().holder.unwrap().who.client_id), (vec![7], 8));
+    tokio::time::advance(5000 * MS).await;
+    waiter.release_all();
+    tokio::time::advance(300 * MS).await;
+    assert_eq!((lent_by(), shown().quiet_for), (vec![7], Some(300 * MS)), "until its transaction ends");
+    holder.release_all();
+    assert!(lent_by().is_empty() && shown().holder.is_none());
+
+    assert_eq!(shown().counters.bypassed_at, None);
+    let before = Instant::now().into_std();
+    lanes.bypassed(main.first().unwrap());
+    assert_eq!((shown().counters.bypasses, shown().counters.bypassed_at), (1, Some(before)));
+    assert_eq!(lanes.totals().counters.bypassed_at, Some(before));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lane_held_for_long_while_others_wait_is_warned_of_once() {
     let logged = Logged::default();
     let writer = logged.clone();

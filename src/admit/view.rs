@@ -1,6 +1,7 @@
 //! Owns what is shown of lanes, and what a session is told that waited in vain.
 //! Decides nothing: copies, so that nobody holds the lock while printing.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,10 @@ pub struct LaneView {
     pub waiting: usize,
     /// The first of them, in order.
     pub waiters: Vec<WaiterView>,
+    /// Sessions that lost it within their transaction and take it again at COMMIT.
+    pub lent_by: Vec<Arc<Who>>,
+    /// How long ago it was last given to somebody or given back; `None` if never.
+    pub quiet_for: Option<Duration>,
     /// The commit clock when it last moved; 0 if not since the start.
     pub moved_at: u64,
     /// Its counts.
@@ -150,6 +155,12 @@ impl Core {
     /// All lanes in the order in which they are taken. Statements are the shell's to fill in.
     pub(super) fn view(&self, now: Instant) -> Vec<LaneView> {
         let mut lanes: Vec<LaneView> = Vec::with_capacity(self.lanes.len());
+        let mut lent: HashMap<&LaneKey, Vec<Arc<Who>>> = HashMap::new();
+        for record in self.records.values() {
+            for absent in &record.absent {
+                lent.entry(&absent.key).or_default().push(Arc::clone(&record.who));
+            }
+        }
         for (key, lane) in &self.lanes {
             let waiters = lane.queue.iter().take(WAITERS_SHOWN_MAX).filter_map(|(place, ticket)| {
                 let record = self.records.get(&ticket)?;
@@ -167,6 +178,8 @@ impl Core {
                 holder: lane.holder.as_ref().and_then(|holder| self.holder_view(holder, now)),
                 waiting: lane.queue.len(),
                 waiters: waiters.collect(),
+                lent_by: lent.remove(key).unwrap_or_default(),
+                quiet_for: lane.active_at.map(|at| now.saturating_duration_since(at)),
                 moved_at: self.clock.lane_moved_at(key),
                 counters: lane.counters.clone(),
             });

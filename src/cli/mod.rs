@@ -7,6 +7,7 @@ mod clients;
 mod failure;
 mod flags;
 mod generate;
+mod lanes;
 mod logs;
 mod output;
 mod process;
@@ -44,6 +45,7 @@ Examples:
   branchline status                       what is running, and how it is
   branchline sql gastown -e 'SELECT active_branch()'
   branchline route explain --database gastown --bd-branch polecat-nux
+  branchline lanes --watch                who writes, who waits
   branchline logs -f
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running, 4 already running.";
@@ -77,6 +79,8 @@ enum Command {
     List,
     /// Who is connected, on which branch and why
     Clients,
+    /// Write lanes: who holds which branch, who waits, what was run again
+    Lanes(lanes::LanesArgs),
     /// Which connections get which branch
     Route {
         #[command(subcommand)]
@@ -136,6 +140,7 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::InitRig(args) => rig::run(&context, &rig::Command::Init(args)),
         Command::List => rig::run(&context, &rig::Command::List),
         Command::Clients => clients::list(&context),
+        Command::Lanes(args) => lanes::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),
         Command::Completions(args) => generate::completions(&args),

@@ -54,6 +54,19 @@ impl ResultTable {
         Ok(table)
     }
 
+    /// Only these columns, in this order; those that are not there are left out.
+    pub fn select(&self, columns: &[&str]) -> Self {
+        let at = |name: &&str| self.columns.iter().position(|column| column == *name);
+        let kept: Vec<usize> = columns.iter().filter_map(at).collect();
+        Self {
+            columns: kept.iter().map(|&at| self.columns[at].clone()).collect(),
+            numeric: kept.iter().map(|&at| self.numeric[at]).collect(),
+            rows: self.rows.iter().map(|row| kept.iter().map(|&at| row[at].clone()).collect()).collect(),
+            info: self.info.clone(),
+            affected: self.affected,
+        }
+    }
+
     /// As a table with borders.
     pub fn bordered(&self) -> String {
         let mut table = self.table();

@@ -14,14 +14,14 @@ pub fn run(context: &Context) -> Result<(), Failure> {
     if context.json { output::line(&json(&status).to_string()) } else { output::line(&text(&status)) }
 }
 
-/// One object; numbers are numbers, `alert` rows become the list `alerts`.
+/// One object; numbers are numbers, `bypass` and `alert` rows become the lists `bypasses` and `alerts`.
 fn json(status: &Status) -> Json {
     let mut object = Map::new();
-    let mut alerts = Vec::new();
+    let mut lists = [("bypass", "bypasses", Vec::new()), ("alert", "alerts", Vec::new())];
     for row in &status.0.rows {
         let (Some(name), value) = (row[0].as_deref(), row[1].as_deref()) else { continue };
-        if name == "alert" {
-            alerts.push(output::json_value(value, false));
+        if let Some((_, _, list)) = lists.iter_mut().find(|(row, ..)| *row == name) {
+            list.push(output::json_value(value, false));
             continue;
         }
         let json = match value {
@@ -32,7 +32,9 @@ fn json(status: &Status) -> Json {
         };
         object.insert(name.to_owned(), json);
     }
-    object.insert("alerts".to_owned(), Json::Array(alerts));
+    for (_, name, list) in lists {
+        object.insert(name.to_owned(), Json::Array(list));
+    }
     Json::Object(object)
 }
 
@@ -46,6 +48,11 @@ fn is_number(name: &str) -> bool {
         "clients_max",
         "clients_accepted",
         "clients_refused",
+        "lanes_held",
+        "lanes_waiting",
+        "lane_reruns",
+        "lane_conflicts",
+        "lane_sweeps",
     ];
     counts.contains(&name) || ["_s", "_ms", "_bytes"].iter().any(|unit| name.ends_with(unit))
 }
@@ -91,6 +98,17 @@ fn text(status: &Status) -> String {
         ),
     );
     line(
+        "lanes",
+        format!(
+            "{} held, {} waiting; {} reruns, {} conflicts, {} sweeps",
+            get("lanes_held"),
+            get("lanes_waiting"),
+            get("lane_reruns"),
+            get("lane_conflicts"),
+            get("lane_sweeps")
+        ),
+    );
+    line(
         "disk",
         match (number("disk_used_bytes"), number("disk_free_bytes")) {
             (Some(used), Some(free)) => format!("{} used, {} free", bytes(used), bytes(free)),
@@ -98,9 +116,12 @@ fn text(status: &Status) -> String {
         },
     );
     for row in &status.0.rows {
-        if row[0].as_deref() == Some("alert") {
-            line("ALERT", row[1].clone().unwrap_or_default());
-        }
+        let label = match row[0].as_deref() {
+            Some("bypass") => "BYPASS",
+            Some("alert") => "ALERT",
+            _ => continue,
+        };
+        line(label, row[1].clone().unwrap_or_default());
     }
     lines.join("\n")
 }

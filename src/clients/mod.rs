@@ -76,6 +76,8 @@ pub enum Doing {
     Idle,
     /// A command is with Dolt.
     Running,
+    /// A command waits for a write lane.
+    Waiting,
 }
 
 impl Doing {
@@ -85,6 +87,7 @@ impl Doing {
             Doing::Connecting => "connecting",
             Doing::Idle => "idle",
             Doing::Running => "running",
+            Doing::Waiting => "waiting for a lane",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Owns what is seen of the program from outside: the log, times as text, disk use.
+//! Owns what is seen of the program from outside: the log, times and statements as text, disk use.
 //! Does not decide anything: nothing here is read by the data path.
 
 pub mod disk;

@@ -8,9 +8,10 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 
 use super::dump::dump;
+use super::lanes;
 use crate::admin::{
     AssignedRow, Backend, ClientRow, ClientsReport, DoltReport, DumpText, ExplainedRoute, ExplainedStep,
-    Refusal, RigRow, RouteQuestion, StatusReport,
+    LanesReport, Refusal, RigRow, RouteQuestion, StatusReport,
 };
 use crate::branch::sql_identifier;
 use crate::clients::Client;
@@ -122,6 +123,7 @@ impl Backend for LiveConsole {
                 refused: clients.refused.load(Ordering::Relaxed),
                 max: self.config.limits.clients_max,
             },
+            lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
             alerts: facts.alerts,
         }
@@ -129,6 +131,10 @@ impl Backend for LiveConsole {
 
     fn clients(&self) -> Vec<ClientRow> {
         self.context.clients.all().iter().map(|client| client_row(client)).collect()
+    }
+
+    fn lanes(&self) -> LanesReport {
+        lanes::report(&self.context.lanes, &self.context.clients)
     }
 
     fn config(&self) -> Arc<Config> {

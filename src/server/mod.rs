@@ -4,6 +4,7 @@
 
 mod console;
 mod dump;
+mod lanes;
 mod listen;
 mod signals;
 

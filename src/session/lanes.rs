@@ -10,6 +10,7 @@ use super::job::{Body, Job};
 use super::routed::Session;
 use super::run::Tried;
 use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows, Reads};
+use crate::clients::Doing;
 use crate::config;
 use crate::dolt::errors;
 use crate::statement::relay;
@@ -31,12 +32,17 @@ impl Session {
             return Ok(());
         }
         self.learn_process().await;
+        if self.seat.try_take(&lanes).is_some() {
+            return Ok(());
+        }
         let whole = matches!(job.body, Body::Whole(_));
+        self.show_doing(Doing::Waiting);
         let taken = tokio::select! {
             biased;
             taken = self.seat.take(&lanes, job.deadline) => taken,
             ending = relay::client_gone(&mut self.client), if whole => return Err(Tried::Ended(ending)),
         };
+        self.show_doing(Doing::Running);
         match taken {
             Ok(_) => Ok(()),
             Err(NotTaken::Timeout(blocked)) => {
@@ -44,6 +50,11 @@ impl Session {
                 Err(Tried::Tell(ErrInfo::new(1205, "HY000", text)))
             }
         }
+    }
+
+    /// For others to see; since when it serves the command stays.
+    fn show_doing(&self, doing: Doing) {
+        self.entry().update(|view| view.doing = doing);
     }
 
     /// Whether anything that the open transaction depends on has moved since its snapshot.

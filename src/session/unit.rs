@@ -267,7 +267,7 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
                 Some(_) => Does::Dml,
                 None => Does::Anything,
             },
-            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::Commit,
+            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => Does::CommitsItself,
             Class::Prepare | Class::Execute | Class::Unknown => Does::Anything,
             _ => Does::Nothing,
         };

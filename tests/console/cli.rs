@@ -41,6 +41,8 @@ async fn status_for_people_and_programs() {
     assert_eq!(json["dolt_pid"], serde_json::Value::Null);
     assert_eq!(json["dolt_version"], "1.88.1");
     assert_eq!(json["alerts"][0], "5 restarts in 10 min");
+    assert_eq!((&json["lanes_waiting"], &json["lane_sweeps"]), (&3.into(), &1.into()));
+    assert!(json["bypasses"][0].as_str().unwrap().starts_with("beads was written"), "{json}");
 }
 
 #[tokio::test]
@@ -50,6 +52,11 @@ async fn lists_and_changes() {
     let clients: serde_json::Value =
         serde_json::from_str(&stdout(&served, &["clients", "--json"]).await).unwrap();
     assert_eq!((&clients[0]["id"], &clients[0]["branch"]), (&CLIENT_ID.into(), &"polecat-nux".into()));
+    insta::assert_snapshot!("lanes", stdout(&served, &["lanes"]).await);
+    let lanes: serde_json::Value =
+        serde_json::from_str(&stdout(&served, &["lanes", "--all", "--json"]).await).unwrap();
+    assert_eq!((&lanes["lanes"][0]["waiting"], &lanes["lanes"][2]["lane"]), (&3.into(), &"hq/main".into()));
+    assert_eq!((&lanes["totals"]["grants"], &lanes["totals"]["rerun.moved"]), (&120.into(), &2.into()));
     for list in [&["rig", "list"][..], &["list"]] {
         insta::assert_snapshot!("rigs", stdout(&served, list).await);
     }

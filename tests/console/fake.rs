@@ -8,11 +8,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use branchline::admin::{
     AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
-    ExplainedStep, Refusal, RigRow, RouteQuestion, StatusReport,
+    ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, Refusal, RigRow,
+    RouteQuestion, StatusReport,
 };
+use branchline::admit::{Cause, Counters, Outcome};
 use branchline::config::raw::Flags;
 use branchline::config::resolve::Sources;
 use branchline::config::{Config, Rule, Secret};
+use branchline::observe::bypass::Bypassed;
 
 pub struct Fake {
     config: Arc<Config>,
@@ -78,6 +81,7 @@ impl Backend for Fake {
             },
             databases: Ok(vec!["beads".into(), "hq".into()]),
             clients: ClientsReport { now: 1, accepted: 7, refused: 2, max: 1000 },
+            lanes: self.lanes().totals,
             disk: Ok(DiskReport { used_bytes: 4096, free_bytes: 1 << 40 }),
             alerts: vec!["5 restarts in 10 min".into()],
         }
@@ -100,6 +104,50 @@ impl Backend for Fake {
             commands: 4,
             connected_for: Duration::from_secs(9),
         }]
+    }
+
+    fn lanes(&self) -> LanesReport {
+        let mut counters = Counters::default();
+        (counters.grants, counters.waits, counters.reruns, counters.sweeps) = (120, 14, 2, 1);
+        (counters.wait_total, counters.wait_max) = (Duration::from_millis(2500), Duration::from_millis(812));
+        let holder = LaneHolderRow {
+            client_id: CLIENT_ID,
+            account: "root@%".into(),
+            program: "bd".into(),
+            statement: format!("INSERT INTO issues VALUES ({})", "1, ".repeat(50)),
+            state_for: Duration::from_millis(1500),
+            held_for: Duration::from_millis(1700),
+        };
+        let held = LaneRow {
+            lane: "beads/polecat-nux".into(),
+            state: "idle",
+            holder: Some(holder),
+            waiting: 3,
+            longest_wait: Some(Duration::from_millis(700)),
+            is_active: true,
+            counters: counters.clone(),
+            sweeps_per_minute: 1,
+            ..LaneRow::default()
+        };
+        let lent = LaneRow {
+            lane: "beads/main".into(),
+            state: "lent",
+            lent_by: vec![CLIENT_ID, CLIENT_ID + 1],
+            is_active: true,
+            ..LaneRow::default()
+        };
+        let free = LaneRow { lane: "hq/main".into(), state: "free", ..LaneRow::default() };
+        let cause = LaneCause { outcome: Outcome::Rerun, cause: Cause::Moved, count: 2 };
+        let last = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let totals = LaneTotals {
+            held: 1,
+            waiting: 3,
+            counters,
+            sweeps_per_minute: 1,
+            causes: vec![cause],
+            bypasses: vec![Bypassed { database: "beads".into(), count: 3, last }],
+        };
+        LanesReport { lanes: vec![held, lent, free], totals }
     }
 
     fn config(&self) -> Arc<Config> {

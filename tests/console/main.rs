@@ -81,6 +81,11 @@ async fn every_command_answers() {
     assert_eq!(of("started"), "2001-09-09T01:46:40Z");
     assert_eq!((of("listen"), of("socket")), ("127.0.0.1:3307".into(), "NULL".into()));
     assert_eq!((of("dolt_state"), of("dolt_health_latency_ms")), ("down".into(), "1.500".into()));
+    assert_eq!(
+        (of("lanes_held"), of("lanes_waiting"), of("lane_reruns")),
+        ("1".into(), "3".into(), "2".into())
+    );
+    assert!(of("bypass").contains("beads was written without Branchline: noticed 3 times"));
     assert_eq!((of("databases"), of("disk_used_bytes")), ("beads, hq".into(), "4096".into()));
 
     let clients = rows(conn, "/* who */ SHOW CLIENTS").await;
@@ -88,6 +93,19 @@ async fn every_command_answers() {
         clients[0][..7],
         [&CLIENT_ID.to_string(), "127.0.0.1:5123", "root@%", "bd", "77", "gastown", "polecat-nux"]
     );
+
+    let lanes = rows(conn, "SHOW LANES").await;
+    let statement = &lanes[0][7];
+    assert_eq!(lanes[0][..6], ["beads/polecat-nux", "idle", "1500", &CLIENT_ID.to_string(), "root@%", "bd"]);
+    assert!(statement.starts_with("INSERT INTO issues") && statement.chars().count() == 80, "{statement}");
+    assert_eq!((lanes.len(), lanes[1][1].as_str()), (2, "lent"));
+    assert_eq!(lanes[1][8], format!("{CLIENT_ID}, {}", CLIENT_ID + 1));
+    assert_eq!(rows(conn, "show lanes all;").await[2][..3], ["hq/main", "free", "NULL"]);
+    let totals = rows(conn, "SHOW LANE TOTALS").await;
+    for (name, value) in [("held", "1"), ("wait_max_ms", "812"), ("rerun.moved", "2"), ("yields", "0")] {
+        assert!(totals.contains(&vec![name.into(), value.into()]), "{name}: {totals:?}");
+    }
+    assert_eq!(error(conn, "SHOW LANES some").await.0, 1064);
 
     assert_eq!(rows(conn, "SHOW VERSION").await[1], ["dolt", "1.88.1"]);
     assert_eq!(rows(conn, "SHOW RIGS").await, [["hq", "1", "yes", "/data/hq"]]);
@@ -99,6 +117,8 @@ async fn every_command_answers() {
 
     let config = rows(conn, "SHOW CONFIG").await;
     assert!(config.contains(&vec!["dolt.password".into(), "(set)".into()]));
+    assert!(config.contains(&vec!["lanes.same_process_idle_ms".into(), "40".into()]));
+    assert!(config.contains(&vec!["lanes.auto_commit".into(), "sql".into()]));
     assert!(!format!("{config:?}").contains(PASSWORD), "the password is shown");
 
     soon(conn.query_drop(format!("KILL {CLIENT_ID}"))).await.unwrap();

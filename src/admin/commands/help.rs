@@ -5,9 +5,11 @@ use crate::admin::answer::{Answer, Table};
 use crate::admin::tokens::Tokens;
 
 /// Usage and what it does.
-const COMMANDS: [(&str, &str); 13] = [
-    ("SHOW STATUS", "process, addresses, Dolt, databases, clients, disk"),
+const COMMANDS: [(&str, &str); 15] = [
+    ("SHOW STATUS", "process, addresses, Dolt, databases, clients, write lanes, disk"),
     ("SHOW CLIENTS", "who is connected, on which branch and why"),
+    ("SHOW LANES [ALL]", "write lanes in use or used within the last minute: holder, waiters, counts"),
+    ("SHOW LANE TOTALS", "counts over all lanes since the start, by cause"),
     ("SHOW ROUTES", "rules that choose branches, in the order in which they count"),
     ("SHOW CONFIG", "settings in force"),
     ("SHOW VERSION", "versions of Branchline and Dolt"),

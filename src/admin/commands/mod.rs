@@ -3,6 +3,7 @@
 mod clients;
 mod config;
 mod help;
+mod lanes;
 mod rigs;
 mod routes;
 mod session;
@@ -26,6 +27,9 @@ pub async fn run(sql: &str, by: &str, backend: &dyn Backend) -> Result<Answer, R
         return answer;
     }
     if let Some(answer) = clients::handle(tokens, backend).await {
+        return answer;
+    }
+    if let Some(answer) = lanes::handle(tokens, backend) {
         return answer;
     }
     if let Some(answer) = routes::handle(tokens, by, backend).await {

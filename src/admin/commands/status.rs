@@ -81,6 +81,11 @@ fn rows(report: &StatusReport) -> Table {
     row("clients_max", report.clients.max.into());
     row("clients_accepted", report.clients.accepted.into());
     row("clients_refused", report.clients.refused.into());
+    row("lanes_held", report.lanes.held.into());
+    row("lanes_waiting", report.lanes.waiting.into());
+    row("lane_reruns", report.lanes.counters.reruns.into());
+    row("lane_conflicts", report.lanes.counters.conflicts.into());
+    row("lane_sweeps", report.lanes.counters.sweeps.into());
     match &report.disk {
         Ok(disk) => {
             row("disk_used_bytes", disk.used_bytes.into());
@@ -91,6 +96,9 @@ fn rows(report: &StatusReport) -> Table {
             row("disk_free_bytes", Cell::Null);
             row("disk_unknown_because", reason.as_str().into());
         }
+    }
+    for bypass in &report.lanes.bypasses {
+        row("bypass", super::lanes::bypass_text(bypass).into());
     }
     for alert in &report.alerts {
         row("alert", alert.as_str().into());
