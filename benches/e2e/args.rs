@@ -106,10 +106,12 @@ pub struct Plan {
     pub with_branchline: bool,
     pub control: bool,
     pub rounds: usize,
-    /// Rounds of the sections with large results, which have no fixed length.
-    pub large_rounds: usize,
+    /// Rounds of the sections with large results, which have no fixed length, and of those with contended writes.
+    pub long_rounds: usize,
     pub warm_up: Duration,
     pub measured: Duration,
+    /// Measured time of contended writes: one alone may take a tenth of the time of a short section.
+    pub contended: Duration,
     pub large_bytes: u64,
     pub idle_clients: usize,
     pub only: Option<String>,
@@ -131,9 +133,10 @@ impl CompareArgs {
             with_branchline: !self.without_branchline,
             control: self.control,
             rounds,
-            large_rounds: rounds.div_ceil(2),
+            long_rounds: rounds.div_ceil(2),
             warm_up: measured / 5,
             measured,
+            contended: measured * 3,
             large_bytes: self.large_mib.unwrap_or(large_mib) << 20,
             idle_clients: usize::from(self.idle.unwrap_or(idle)),
             only: self.only,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::Plan;
 use crate::idle::{self, IdleResult};
+use crate::lanes::{self, LaneResult};
 use crate::probe::{self, Machine};
 use crate::processes::Scratch;
 use crate::sections::{self, Column, SectionResult};
@@ -24,6 +25,7 @@ pub struct Results {
     pub seconds_per_round: f64,
     pub idle: Vec<IdleResult>,
     pub sections: Vec<SectionResult>,
+    pub lanes: Vec<LaneResult>,
     /// CPU used by processes that are no part of this, as a share of the machine.
     pub foreign_cpu_share: f64,
     /// CPU the hypervisor kept for others, as a share of the machine.
@@ -62,6 +64,7 @@ pub fn run(plan: &Plan) -> Result<Results, String> {
         .iter()
         .map(|section| section.run(plan, if section.canned { &lab.canned_columns } else { &lab.columns }))
         .collect();
+    let lanes = lanes::run(plan, &lab.columns);
     let capacity = started.elapsed().as_secs_f64() * machine.cores as f64;
     let after = probe::machine_cpu();
     let foreign = (after.busy - before.busy - (lab.cpu() - own_before)).max(0.0);
@@ -72,6 +75,7 @@ pub fn run(plan: &Plan) -> Result<Results, String> {
         seconds_per_round: plan.measured.as_secs_f64(),
         idle,
         sections,
+        lanes,
         foreign_cpu_share: foreign / capacity,
         stolen_cpu_share: (after.stolen - before.stolen) / capacity,
         remarks: lab.remarks,

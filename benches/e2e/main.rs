@@ -10,6 +10,8 @@ mod dataset;
 mod canned;
 mod sections;
 mod idle;
+mod lanes;
+mod contend;
 mod workload;
 mod client;
 mod wire;

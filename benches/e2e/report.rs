@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use crate::compare::Results;
 use crate::idle::IdleResult;
+use crate::lanes::{LaneCell, LaneResult, LaneRound};
 use crate::sections::{Cell, SectionResult};
-use crate::stats::{Spread, ratio};
+use crate::stats::{Spread, Summary, ratio};
 use crate::targets::{self, Verdict};
 
 /// More than this and the numbers are about the neighbours.
@@ -20,6 +21,7 @@ pub fn markdown(results: &Results, verdicts: &[Verdict]) -> String {
         parts.push(idle(&results.idle));
     }
     parts.extend(results.sections.iter().map(section));
+    parts.extend(results.lanes.iter().map(lanes));
     parts.push(targets(results, verdicts));
     parts.join("\n")
 }
@@ -117,6 +119,63 @@ fn section(section: &SectionResult) -> String {
         if let Some(first) = cell.errors.first() {
             text +=
                 &format!("\n- **{} failed in {} rounds**, first: {first}\n", cell.column, cell.errors.len());
+        }
+    }
+    text
+}
+
+fn lanes(section: &LaneResult) -> String {
+    let mut text = heading(&section.name, section.cells.iter().map(|cell| cell.column.as_str()));
+    let mut row = |name: &str, value: &dyn Fn(&LaneCell) -> String| {
+        let values = section.cells.iter().map(value);
+        line(&mut text, &std::iter::once(name.to_owned()).chain(values).collect::<Vec<_>>());
+    };
+    let sum = |cell: &LaneCell, pick: &dyn Fn(&LaneRound) -> u64| -> u64 {
+        cell.rounds.iter().flatten().map(pick).sum()
+    };
+    row("writes acknowledged", &|cell| sum(cell, &|round| round.acknowledged).to_string());
+    row("writes that are there", &|cell| sum(cell, &|round| round.applied).to_string());
+    row("errors", &|cell| {
+        let mut errors = std::collections::BTreeMap::new();
+        for (code, count) in cell.rounds.iter().flatten().flat_map(|round| &round.errors) {
+            *errors.entry(code).or_insert(0) += count;
+        }
+        let errors: Vec<String> = errors.iter().map(|(code, count)| format!("{count} × {code}")).collect();
+        if errors.is_empty() { "none".to_owned() } else { errors.join(", ") }
+    });
+    type Figure = (&'static str, fn(&LaneRound) -> Option<Summary>, fn(&Summary) -> f64);
+    row("acknowledged at the first try", &|cell| {
+        let acknowledged = sum(cell, &|round| round.acknowledged) as f64;
+        let errors = sum(cell, &|round| round.errors.values().sum());
+        percent(ratio(acknowledged, acknowledged + errors as f64))
+    });
+    let figures: [Figure; 5] = [
+        ("writes acknowledged per second", |round| round.writes, |summary| summary.per_second),
+        ("median of a write, ms", |round| round.writes, |summary| summary.p50_us / 1e3),
+        ("p99 of a write, ms", |round| round.writes, |summary| summary.p99_us / 1e3),
+        ("reads per second", |round| round.reads, |summary| summary.per_second),
+        ("p99 of a read, ms", |round| round.reads, |summary| summary.p99_us / 1e3),
+    ];
+    for (name, what, pick) in figures {
+        let values = |cell: &LaneCell| -> Vec<f64> {
+            cell.rounds.iter().flatten().filter_map(|round| Some(pick(&what(round)?))).collect()
+        };
+        if section.cells.iter().any(|cell| !values(cell).is_empty()) {
+            row(&format!("{name} (median of rounds)"), &|cell| spread(Spread::of(&values(cell)), 1));
+        }
+    }
+    row("seconds of a round", &|cell| {
+        let seconds: Vec<f64> = cell.rounds.iter().flatten().map(|round| round.seconds).collect();
+        spread(Spread::of(&seconds), 2)
+    });
+    row("writes per second by direct's, paired", &|cell| {
+        let rate = |round: &LaneRound| round.writes.map(|summary| summary.per_second);
+        spread(targets::lane_ratio(section, &cell.column, rate), 2)
+    });
+    for cell in &section.cells {
+        if let Some(first) = cell.broken.first() {
+            text +=
+                &format!("\n- **{} failed in {} rounds**, first: {first}\n", cell.column, cell.broken.len());
         }
     }
     text

@@ -134,7 +134,7 @@ impl Section {
     /// Measures all columns, round by round.
     pub fn run(&self, plan: &Plan, columns: &[Column]) -> SectionResult {
         let large = matches!(self.work, Work::Large { .. });
-        let rounds = if large { plan.large_rounds } else { plan.rounds };
+        let rounds = if large { plan.long_rounds } else { plan.rounds };
         eprintln!("e2e: {} ({rounds} rounds)", self.name);
         columns.iter().filter_map(|column| column.pid).for_each(probe::reset_peak);
         let mut cells: Vec<Cell> = columns

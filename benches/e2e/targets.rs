@@ -4,6 +4,7 @@
 
 use crate::compare::Results;
 use crate::idle::IdleResult;
+use crate::lanes::{LaneCell, LaneResult, LaneRound, LaneTarget};
 use crate::sections::{Cell, SectionResult, Target};
 use crate::stats::{Spread, Summary, paired};
 
@@ -27,13 +28,15 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
         Target::None => None,
     });
     let idle = results.idle.iter().filter(|idle| idle.column == "branchline").filter_map(idle_memory);
-    sections.chain(idle).collect()
+    let lanes = results.lanes.iter().flat_map(lane_verdicts);
+    sections.chain(idle).chain(lanes).collect()
 }
 
 /// Whether anything broke, as opposed to being slow.
 pub fn broken(results: &Results) -> bool {
     results.sections.iter().flat_map(|section| &section.cells).any(|cell| !cell.errors.is_empty())
         || results.idle.iter().any(|idle| idle.error.is_some())
+        || results.lanes.iter().flat_map(|section| &section.cells).any(|cell| !cell.broken.is_empty())
 }
 
 /// Median latency added to direct's, over the rounds.
@@ -92,6 +95,65 @@ fn idle_memory(idle: &IdleResult) -> Option<Verdict> {
     Some(Verdict {
         passed: kib <= IDLE_KIB_MAX,
         text: format!("{} idle clients: {kib:.1} KiB each, wanted at most {IDLE_KIB_MAX} KiB", idle.clients),
+    })
+}
+
+/// A figure of a column's by direct's, round by round.
+pub fn lane_ratio(
+    section: &LaneResult,
+    column: &str,
+    pick: impl Fn(&LaneRound) -> Option<f64>,
+) -> Option<Spread> {
+    let figures = |cell: &LaneCell| -> Vec<Option<f64>> {
+        cell.rounds.iter().map(|round| round.as_ref().and_then(&pick)).collect()
+    };
+    let find = |name: &str| section.cells.iter().find(|cell| cell.column == name);
+    let (ours, theirs) = (find(column)?, find("direct")?);
+    Spread::of(&paired(&figures(ours), &figures(theirs), |ours, theirs| ours / theirs))
+}
+
+fn lane_verdicts(section: &LaneResult) -> Vec<Verdict> {
+    section.targets.iter().filter_map(|target| lane_verdict(section, *target)).collect()
+}
+
+fn lane_verdict(section: &LaneResult, target: LaneTarget) -> Option<Verdict> {
+    let rate = |round: &LaneRound| round.writes.map(|summary| summary.per_second);
+    let p99 = |round: &LaneRound| round.writes.map(|summary| summary.p99_us);
+    let reads = |round: &LaneRound| round.reads.map(|summary| summary.per_second);
+    let (what, ratio, limit, is_minimum) = match target {
+        LaneTarget::Rate(limit) => {
+            ("writes acknowledged per second", lane_ratio(section, "branchline", rate)?, limit, true)
+        }
+        LaneTarget::P99(limit) => ("p99 of a write", lane_ratio(section, "branchline", p99)?, limit, false),
+        LaneTarget::Reads(limit) => {
+            ("reads per second", lane_ratio(section, "branchline", reads)?, limit, true)
+        }
+        LaneTarget::Exact => return exact(section),
+    };
+    let passed = if is_minimum { ratio.median >= limit } else { ratio.median <= limit };
+    let bound = if is_minimum { "least" } else { "most" };
+    let noise = if ratio.low <= limit && limit <= ratio.high { ", not clear of the noise" } else { "" };
+    Some(Verdict {
+        passed,
+        text: format!(
+            "{}: {what} {:.2} of direct's, wanted at {bound} {limit} (middle half of rounds {:.2} to {:.2}{noise})",
+            section.name, ratio.median, ratio.low, ratio.high
+        ),
+    })
+}
+
+fn exact(section: &LaneResult) -> Option<Verdict> {
+    let cell = section.cells.iter().find(|cell| cell.column == "branchline")?;
+    let rounds = || cell.rounds.iter().flatten();
+    let (acknowledged, applied) =
+        rounds().fold((0, 0), |sum, round| (sum.0 + round.acknowledged, sum.1 + round.applied));
+    let errors: u64 = rounds().flat_map(|round| round.errors.values()).sum();
+    Some(Verdict {
+        passed: acknowledged == applied && errors == 0,
+        text: format!(
+            "{}: {applied} of {acknowledged} acknowledged writes are there, {errors} errors",
+            section.name
+        ),
     })
 }
 

@@ -71,9 +71,8 @@ impl Session {
             }
             Command::StmtPrepare => {
                 self.after_prepare(plan, tracker, text);
-                if tracker.had_err() {
-                    self.state.may_leave_residue(self.transaction.is_open());
-                }
+                // Dolt takes a snapshot to prepare in, and keeps it.
+                self.state.may_leave_residue(self.transaction.is_open());
             }
             Command::SetOption if ok.is_some() => self.state.multi_statements = self.option_sent.take(),
             Command::ResetConnection => return self.after_reset(tracker).await,

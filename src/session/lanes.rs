@@ -15,6 +15,7 @@ use crate::config;
 use crate::dolt::errors;
 use crate::statement::relay;
 use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
+use crate::wire::command::Command;
 use crate::wire::reply::{Outcome, ReplyTracker};
 use crate::wire::response::{ErrInfo, OkInfo};
 
@@ -196,6 +197,10 @@ impl Session {
     }
 
     fn log_command(&mut self, job: &Job, digest: Option<Digest>) {
+        // Prepared again from the text of what is executed; its answer holds an id that differs each time.
+        if job.command == Command::StmtPrepare {
+            return;
+        }
         let entry = match (&job.body, digest, job.opaque) {
             (_, _, Some(why)) => Err(why),
             (Body::Streaming(_), _, _) => Err(WhyNot::LongCommand),

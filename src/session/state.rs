@@ -38,7 +38,7 @@ impl SessionState {
         }
     }
 
-    /// An ERR or SHOW WARNINGS came back: outside a transaction of the client's, Dolt leaves one open.
+    /// An ERR, SHOW WARNINGS or a PREPARE came back: outside a transaction of the client's, Dolt leaves one open.
     pub fn may_leave_residue(&mut self, in_transaction: bool) {
         self.residue |= self.autocommit && !in_transaction;
     }

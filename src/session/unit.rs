@@ -19,7 +19,7 @@ use crate::statement::attribution::{Attributed, Place as Where};
 use crate::statement::changing::Changing;
 use crate::statement::effects::{Autocommit, Class, Effect, Effects};
 use crate::statement::lexer::DoubleQuotes;
-use crate::statement::transaction::{Does, Unit, WhyNot};
+use crate::statement::transaction::{self, Does, Unit, WhyNot};
 use crate::wire::command::Command;
 
 /// Characters of a statement that are shown to people.
@@ -44,7 +44,11 @@ impl Session {
             Some(_) => self.unit_of_text(incoming, &mut plan).await,
             None => (self.unit_of_command(incoming.command), self.opaque_command(incoming), None),
         };
-        let wants = self.transaction.plan(&unit, self.state.autocommit);
+        let wants = match incoming.command {
+            // It reads no row: the snapshot is taken when it is executed, under the lane if it writes.
+            Command::StmtPrepare if !self.transaction.is_odd() => transaction::Plan::default(),
+            _ => self.transaction.plan(&unit, self.state.autocommit),
+        };
         let budget = self.context.config.lanes.budget;
         Job {
             command: incoming.command,

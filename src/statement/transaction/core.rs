@@ -194,6 +194,11 @@ impl Transaction {
         }
     }
 
+    /// Whether Dolt takes a snapshot with whatever comes next, and keeps it.
+    pub fn is_odd(&self) -> bool {
+        self.state == State::Begun(Begin::Odd)
+    }
+
     /// Whether it has changed rows.
     pub fn wrote(&self) -> bool {
         matches!(&self.state, State::Open(open) if open.wrote)
@@ -251,7 +256,7 @@ impl Transaction {
             }
             // Only the flag that Dolt forgot to clear is at stake, or nothing.
             Does::Commit | Does::Rollback => Plan::default(),
-            Does::Nothing if !matches!(begin, Begin::Text(_)) => Plan::default(),
+            Does::Nothing if *begin == Begin::Implicit => Plan::default(),
             Does::Nothing => Plan { begins: begins(), ..Plan::default() },
             Does::Begin { .. } => Plan { lanes: self.first.clone(), ..Plan::default() },
             Does::Read | Does::Savepoint => {
@@ -375,7 +380,8 @@ impl Transaction {
             self.state = State::Closed;
         }
         after.ended = matches!(self.state, State::Closed);
-        if was_open && after.ended && !failed {
+        // Not by a ROLLBACK, which drivers send after 1213, or a statement of its own in between.
+        if after.ended && was_open && !failed {
             self.first.clear();
         }
         after

@@ -184,6 +184,7 @@ fn after_1213_the_next_transaction_takes_its_lanes_first() {
     run(&mut transaction, &read("main"), 2, IN);
     transaction.refused(lanes(&["main"]));
     assert!(!transaction.is_begun());
+    run(&mut transaction, &unit(Does::Rollback, &[]), 2, OUT);
     run(&mut transaction, &unit(BEGIN, &[]), 3, IN);
     let (plan, _) = run(&mut transaction, &read("main"), 4, IN);
     assert_eq!(plan.lanes, lanes(&["main"]));
