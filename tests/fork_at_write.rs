@@ -68,9 +68,7 @@ fn without_autocommit(client: &mut Client) {
 
 fn after_reads_without_autocommit(client: &mut Client) {
     client.run("SET autocommit = 0");
-    client.rows("SELECT * FROM t");
-    client.run(INSERT);
-    client.rows("SELECT * FROM t");
+    assert_eq!(client.rows("SELECT * FROM t").len(), UNCOMMITTED);
     client.run(INSERT);
     client.run("COMMIT");
     client.run("SET autocommit = 1");

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::clock::Reads;
-use super::core::Core;
+use super::core::{COMMITS_PER_MISS, Core};
 use super::counters::{Cause, Outcome, Totals};
 use super::effects::{Effects, Note};
 use super::lane::{Lane, Writers};
@@ -69,15 +69,19 @@ impl Core {
     }
 
     fn learn(&mut self, ticket: Ticket, kind: Committed) {
-        if kind == Committed::Sql {
-            self.missed(ticket);
-        }
         let Some(record) = self.records.get_mut(&ticket) else { return };
         match kind {
-            Committed::Sql => record.own_rows = OwnRowsState::Pending,
+            Committed::Sql => {
+                record.sql_commits = record.sql_commits.saturating_add(1);
+                if record.own_rows == OwnRowsState::Pending && record.sql_commits % COMMITS_PER_MISS == 0 {
+                    self.habits.miss(&record.habit);
+                }
+                record.own_rows = OwnRowsState::Pending;
+            }
             Committed::Dolt if record.own_rows == OwnRowsState::None => {}
             Committed::Dolt | Committed::SqlAndDolt => {
                 record.own_rows = OwnRowsState::None;
+                record.sql_commits = 0;
                 self.habits.hit(&record.habit);
             }
             Committed::Other => {}

@@ -22,6 +22,12 @@ const HELD_LONG: Duration = Duration::from_secs(1);
 /// The least time between two looks at a holder that is busy.
 const RECHECK_MIN: Duration = Duration::from_millis(1);
 
+/// How long a lane is kept for a session of a program that is not believed to Dolt-commit, as long as this session
+/// has not shown that it doesn't. Its next statement is there by then.
+pub(super) const PROBE: Duration = Duration::from_millis(25);
+/// So many SQL commits in a row without a Dolt commit say that none is to come.
+pub(super) const COMMITS_PER_MISS: u32 = 4;
+
 /// By what the lanes run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneSettings {
@@ -330,12 +336,15 @@ impl Core {
 
     /// After a SQL commit: keeps the lanes that it wrote until its DOLT_COMMIT, releases the others.
     /// Renewing a keep does not prolong it.
-    pub(super) fn keep(&mut self, ticket: Ticket, now: Instant) {
+    pub(super) fn keep(&mut self, ticket: Ticket, rule: OwnRows, now: Instant) {
+        let known = self.records.get(&ticket).is_some_and(|record| self.habits.believes(&record.habit, rule));
+        let hold = if known { self.settings.own_rows_hold } else { self.settings.own_rows_hold.min(PROBE) };
         for key in self.held(ticket) {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             let Some(holder) = &mut lane.holder else { continue };
             let since = *holder.own_rows_since.get_or_insert(now);
-            let over = !lane.queue.is_empty() && now >= since + self.settings.own_rows_hold;
+            holder.keep_for = hold;
+            let over = !lane.queue.is_empty() && now >= since + hold;
             if !holder.wrote || over {
                 self.release(ticket, &key, now);
             } else if !std::mem::replace(&mut holder.kept, true) {
@@ -353,7 +362,10 @@ impl Core {
 
     /// Whether a lane should be kept for it.
     pub(super) fn believes(&self, ticket: Ticket, rule: OwnRows) -> bool {
-        self.records.get(&ticket).is_some_and(|record| self.habits.believes(&record.habit, rule))
+        self.records.get(&ticket).is_some_and(|record| {
+            let may_yet = rule == OwnRows::Learn && record.sql_commits < COMMITS_PER_MISS;
+            may_yet || self.habits.believes(&record.habit, rule)
+        })
     }
 
     /// A command of it is served from now on.
@@ -425,7 +437,7 @@ impl Core {
         };
         // A kept lane is not in use, so its holder may be busy with something else.
         let keep = holder.own_rows_since.filter(|_| holder.kept && is_first);
-        let keep = keep.map(|since| (since + self.settings.own_rows_hold, Lending::KeepOver));
+        let keep = keep.map(|since| (since + holder.keep_for, Lending::KeepOver));
         (idle.into_iter().chain(keep).min(), recheck)
     }
 
@@ -462,6 +474,7 @@ impl Core {
         let Some(record) = self.records.get_mut(&ticket) else { return };
         if record.own_rows == OwnRowsState::Pending {
             record.own_rows = OwnRowsState::Missed;
+            record.sql_commits = record.sql_commits.max(COMMITS_PER_MISS);
             self.habits.miss(&record.habit);
         }
     }

@@ -259,7 +259,7 @@ fn a_kept_lane_is_kept_for_one_second_even_from_a_busy_session() {
     let mut town = Town::strangers();
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     assert!(!town.core.uses(A, &key("db/main")), "not in use");
     town.take(B, MAIN);
     town.take(C, MAIN);
@@ -279,7 +279,7 @@ fn a_kept_lane_is_given_to_the_same_process_after_forty_idle_milliseconds() {
     let mut town = Town::of(&[Some(7), Some(1), Some(7)]);
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     town.take(B, MAIN);
     town.take(C, MAIN);
     town.pass(50 * MS);
@@ -294,14 +294,14 @@ fn a_kept_lane_in_use_again_is_not_taken_and_renewing_does_not_prolong() {
     let mut town = Town::strangers();
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     town.take(B, MAIN);
     town.pass(900 * MS);
     assert_eq!(town.take(A, MAIN), HELD, "nobody was in between");
     town.pass(200 * MS);
     assert_eq!(town.core.take_over(B, town.now), None);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     assert_eq!(town.holder("db/main"), Some(B), "its second was over");
 }
 
@@ -310,16 +310,16 @@ fn a_dolt_commit_ends_the_second_and_only_written_lanes_are_kept() {
     let mut town = Town::strangers();
     town.take(A, &["db/main", "db/x"]);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     assert_eq!((town.holder("db/main"), town.holder("db/x")), (Some(A), None));
     town.pass(900 * MS);
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Dolt);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     assert_eq!(town.holder("db/main"), None, "nothing of its own awaits a Dolt commit");
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     town.take(B, MAIN);
     town.pass(999 * MS);
     assert_eq!(town.core.take_over(B, town.now), None, "a new second");
@@ -496,7 +496,7 @@ fn others_are_active_while_they_hold_and_since_they_did() {
     assert!(!town.core.others_active_since("db", A, since), "its own doing does not count");
     town.take(B, &["db/x"]);
     town.commit(B, &["db/x"], Committed::Sql);
-    town.core.keep(B, town.now);
+    town.core.keep(B, OwnRows::Always, town.now);
     town.take(A, MAIN);
     assert!(town.core.others_active_since("db", A, since));
     let since = town.core.clock.now();
@@ -556,7 +556,7 @@ fn habits_are_learned_from_commits_and_from_keeps_that_were_too_slow() {
     let mut town = Town::strangers();
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
-    town.core.keep(A, town.now);
+    town.core.keep(A, OwnRows::Always, town.now);
     town.take(B, MAIN);
     town.pass(1000 * MS);
     assert_eq!(town.look(B), Look::Granted);

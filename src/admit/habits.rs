@@ -52,15 +52,15 @@ impl Habits {
 
     /// It Dolt-committed after a SQL commit of its own.
     pub(super) fn hit(&mut self, habit: &Arc<str>) {
-        self.change(habit, 1);
+        self.change(habit, |score| score.max(0) + 1);
     }
 
     /// It went on without, or was too slow.
     pub(super) fn miss(&mut self, habit: &Arc<str>) {
-        self.change(habit, -1);
+        self.change(habit, |score| score - 1);
     }
 
-    fn change(&mut self, habit: &Arc<str>, by: i8) {
+    fn change(&mut self, habit: &Arc<str>, by: impl Fn(i8) -> i8) {
         self.uses += 1;
         let used = self.uses;
         if !self.scores.contains_key(habit) && self.scores.len() >= ENTRIES_MAX {
@@ -70,7 +70,7 @@ impl Habits {
             self.scores.retain(|_, entry| entry.used > middle);
         }
         let entry = self.scores.entry(Arc::clone(habit)).or_insert(Score { score: SCORE_FIRST, used });
-        entry.score = (entry.score + by).clamp(SCORE_MIN, SCORE_MAX);
+        entry.score = by(entry.score).clamp(SCORE_MIN, SCORE_MAX);
         entry.used = used;
     }
 }
@@ -98,10 +98,8 @@ mod tests {
         for _ in 0..10 {
             habits.miss(&bd);
         }
-        for back in [false, false, false, true] {
-            habits.hit(&bd);
-            assert_eq!(habits.believes(&bd, OwnRows::Learn), back);
-        }
+        habits.hit(&bd);
+        assert!(habits.believes(&bd, OwnRows::Learn), "one Dolt commit is enough");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Decides nothing. Always: the index by process holds exactly the waiters whose process is known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::record::Ticket;
@@ -44,6 +44,8 @@ pub(super) struct Holder {
     pub kept: bool,
     /// Since when its own rows await a Dolt commit: of the first keep, however often it was renewed.
     pub own_rows_since: Option<Instant>,
+    /// How long it may be kept since then.
+    pub keep_for: Duration,
     /// It SQL-committed in this lane.
     pub wrote: bool,
     /// The warning was given.
@@ -52,7 +54,15 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn new(ticket: Ticket, since: Instant) -> Self {
-        Self { ticket, since, kept: false, own_rows_since: None, wrote: false, warned: false }
+        Self {
+            ticket,
+            since,
+            kept: false,
+            own_rows_since: None,
+            keep_for: Duration::ZERO,
+            wrote: false,
+            warned: false,
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Record {
     pub waiting: Option<Waiting>,
     pub habit: Arc<str>,
     pub own_rows: OwnRowsState,
+    /// Since its last Dolt commit.
+    pub sql_commits: u32,
     pub held: Vec<Held>,
     /// Lanes lost within the transaction.
     pub absent: Vec<Absent>,
@@ -94,6 +96,7 @@ impl Record {
             activity: Activity::Busy,
             waiting: None,
             own_rows: OwnRowsState::None,
+            sql_commits: 0,
             held: Vec::new(),
             absent: Vec::new(),
         }

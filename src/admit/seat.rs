@@ -189,9 +189,9 @@ impl Seat {
     }
 
     /// The transaction is over, its DOLT_COMMIT to come: keeps the lanes it wrote, releases the others.
-    pub fn keep(&mut self) {
+    pub fn keep(&mut self, rule: OwnRows) {
         if self.has_any {
-            self.lanes.with(|core| core.keep(self.ticket, now()));
+            self.lanes.with(|core| core.keep(self.ticket, rule, now()));
         }
     }
 

@@ -170,8 +170,9 @@ impl Session {
         if !after.ended {
             return;
         }
-        if self.seat.believes(self.own_rows()) {
-            self.seat.keep();
+        let own_rows = self.own_rows();
+        if self.seat.believes(own_rows) {
+            self.seat.keep(own_rows);
         } else {
             self.seat.release_all();
         }

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::statement::classify::Summary;
+use crate::statement::lexer::{DoubleQuotes, Lexer};
+use crate::wire::lenenc;
 
 /// MySQL's own default for max_prepared_stmt_count.
 pub const PREPARED_MAX: usize = 16_382;
@@ -130,6 +132,53 @@ impl Execute {
     }
 }
 
+/// The text of a prepared statement with its parameters in the places of the `?`, to be looked at, never sent: `None`
+/// if they can't all be read, as they are neither text nor NULL.
+pub fn with_values(
+    text: &[u8],
+    execute: &Execute,
+    payload: &[u8],
+    params: u16,
+    types: &[u8],
+) -> Option<Vec<u8>> {
+    let flag = execute.bound_flag_at?;
+    let bitmap = payload.get(10..flag)?;
+    let mut at = flag + 1 + if execute.has_types { 2 * usize::from(params) } else { 0 };
+    let mut out = Vec::with_capacity(payload.len() + text.len());
+    let mut lexer = Lexer::new(text, DoubleQuotes::Text);
+    let (mut param, mut copied) = (0, 0);
+    while let Some(token) = lexer.next_token() {
+        if lexer.bytes(token) != b"?" {
+            continue;
+        }
+        out.extend_from_slice(&text[copied..token.start]);
+        copied = token.end;
+        if bitmap.get(param / 8)? >> (param % 8) & 1 == 1 {
+            out.extend_from_slice(b"NULL");
+        } else {
+            if !TEXT_TYPES.contains(types.get(2 * param)?) {
+                return None;
+            }
+            let (value, width) = lenenc::read_bytes(payload.get(at..)?)?;
+            at += width;
+            out.push(b'\'');
+            for byte in value {
+                if matches!(byte, b'\'' | b'\\') {
+                    out.push(b'\\');
+                }
+                out.push(*byte);
+            }
+            out.push(b'\'');
+        }
+        param += 1;
+    }
+    out.extend_from_slice(&text[copied..]);
+    (param == usize::from(params)).then_some(out)
+}
+
+/// MYSQL_TYPE_VARCHAR, _BLOB, _VAR_STRING, _STRING.
+const TEXT_TYPES: [u8; 4] = [0x0f, 0xfc, 0xfd, 0xfe];
+
 /// The statement id of a COM_STMT_… payload.
 pub fn statement_id(head: &[u8]) -> Option<u32> {
     let [_, a, b, c, d] = *head.first_chunk::<5>()?;
@@ -193,6 +242,21 @@ mod tests {
         let execute = Execute::read(&short, 2).unwrap();
         assert!(!execute.has_types);
         assert_eq!(with_types(&short, 11, &[3, 0, 253, 0]), head);
+        let values = [b"\x04-Am'\x01\\".as_slice()].concat();
+        let mut call = head[..16].to_vec();
+        call[12..16].copy_from_slice(&[253, 0, 253, 0]);
+        call.extend(&values);
+        let execute = Execute::read(&call, 2).unwrap();
+        let text = b"CALL p('?', ?, `?`, ?)";
+        let seen = with_values(text, &execute, &call, 2, &[253, 0, 253, 0]);
+        assert_eq!(seen.as_deref(), Some(&br"CALL p('?', '-Am\'', `?`, '\\')"[..]));
+        call[10] = 0b10;
+        let execute = Execute::read(&call, 2).unwrap();
+        let seen = with_values(text, &execute, &call, 2, &[253, 0, 253, 0]);
+        assert_eq!(seen.as_deref(), Some(&br"CALL p('?', '-Am\'', `?`, NULL)"[..]));
+        assert_eq!(with_values(text, &execute, &call, 2, &[3, 0, 253, 0]), None, "a number");
+        assert_eq!(with_values(b"CALL p(?)", &execute, &call, 2, &[253, 0, 253, 0]), None, "another count");
+        assert_eq!(with_values(text, &execute, &call[..17], 2, &[253, 0, 253, 0]), None, "cut");
         assert_eq!(Execute::read(&[0x17, 1], 2), None);
         assert_eq!(Execute::read(&[0x17, 1, 0, 0, 0], 2).unwrap().bound_flag_at, None);
     }

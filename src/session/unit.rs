@@ -10,6 +10,7 @@ use super::client_socket::Incoming;
 use super::command::Plan;
 use super::heads::Place;
 use super::job::{Body, Job};
+use super::prepared::{self, Execute};
 use super::route::Requested;
 use super::routed::Session;
 use crate::admit::{LaneKey, Reads};
@@ -96,6 +97,7 @@ impl Session {
         plan: &mut Plan,
     ) -> (Unit, Option<WhyNot>, Option<Arc<[u8]>>) {
         let text = self.statement_text(incoming, plan);
+        let text = self.called_with(incoming, plan, &text).unwrap_or(text);
         let effects = Effects::of(&text, incoming.is_whole(), DoubleQuotes::Text);
         plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         let may_read_only = effects.whole
@@ -138,6 +140,19 @@ impl Session {
         };
         let begin = begin_text(&unit, &text);
         (unit, opaque, begin)
+    }
+
+    /// A prepared CALL with its values: what Dolt's procedures take depends on them.
+    fn called_with(&self, incoming: &Incoming, plan: &Plan, text: &[u8]) -> Option<Vec<u8>> {
+        let is_call = text.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"call"));
+        if incoming.command != Command::StmtExecute || !incoming.is_whole() || !is_call {
+            return None;
+        }
+        let known = self.prepared.get(plan.statement?)?;
+        let payload = self.client.head(incoming);
+        let execute = Execute::read(payload, known.params)?;
+        let types = execute.types(payload, known.params).unwrap_or(&known.types);
+        prepared::with_values(text, &execute, payload, known.params, types)
     }
 
     /// What a text reads and writes, by its words and by what they mean.

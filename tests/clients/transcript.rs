@@ -60,11 +60,24 @@ pub fn assert_whole(name: &str, way: &str, transcript: &str, floor: usize) {
     }
 }
 
-/// What must have succeeded is there, line for line: two equal failures are not a success. `#` begins a comment.
+/// The ways, and what a required line begins with that holds for one of them only.
+const ONLY: [(&str, &str); 2] = [("direct", "direct: "), ("branchline", "branchline: ")];
+
+/// What must have succeeded is there, line for line: two equal failures are not a success. `#` begins a comment,
+/// `direct: ` and `branchline: ` what is to differ.
 pub fn assert_required(name: &str, way: &str, transcript: &str, required: &str) {
     let seen: std::collections::HashSet<&str> = transcript.lines().collect();
-    let required: Vec<&str> =
-        required.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let for_this_way = |line: &'_ str| -> Option<usize> {
+        match ONLY.iter().find(|(_, mark)| line.starts_with(mark)) {
+            Some((only, mark)) => (*only == way).then_some(mark.len()),
+            None => Some(0),
+        }
+    };
+    let required: Vec<&str> = required
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|line| for_this_way(line).map(|mark| &line[mark..]))
+        .collect();
     assert!(!required.is_empty(), "{name}: nothing is required of it");
     let missing: Vec<&str> = required.into_iter().filter(|line| !seen.contains(line)).collect();
     assert!(
@@ -73,6 +86,15 @@ pub fn assert_required(name: &str, way: &str, transcript: &str, required: &str) 
         kept(name, way).display(),
         missing.join("\n")
     );
+}
+
+/// The transcript without what is required to differ.
+pub fn without_what_differs(transcript: &str, required: &str) -> String {
+    let differs: std::collections::HashSet<&str> = required
+        .lines()
+        .filter_map(|line| ONLY.iter().find_map(|(_, mark)| line.strip_prefix(mark)))
+        .collect();
+    transcript.lines().filter(|line| !differs.contains(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Equal, or a panic with a diff and with what the server `said`.
@@ -144,9 +166,29 @@ fn a_diff_shows_only_what_differs() {
 }
 
 #[test]
+fn what_is_required_of_one_way_is_not_compared_but_required() {
+    let required = "a: 1\ndirect: b: no\nbranchline: b: yes\n";
+    assert_required("x", "direct", "a: 1\nb: no\n", required);
+    assert_required("x", "branchline", "a: 1\nb: yes\n", required);
+    assert_eq!(without_what_differs("a: 1\nb: yes\n", required), "a: 1");
+    let swapped = std::panic::catch_unwind(|| assert_required("x", "direct", "a: 1\nb: yes\n", required));
+    assert!(swapped.is_err());
+}
+
+#[test]
 #[should_panic(expected = "not a word about `query`")]
 fn a_transcript_without_a_section_is_not_whole() {
     assert_whole("x", "direct", "connect.a: 1\nchecks: 1\n", 1);
+}
+
+#[test]
+fn what_is_required_of_one_way_is_not_compared_but_required() {
+    let required = "a: 1\ndirect: b: no\nbranchline: b: yes\n";
+    assert_required("x", "direct", "a: 1\nb: no\n", required);
+    assert_required("x", "branchline", "a: 1\nb: yes\n", required);
+    assert_eq!(without_what_differs("a: 1\nb: yes\n", required), "a: 1");
+    let swapped = std::panic::catch_unwind(|| assert_required("x", "direct", "a: 1\nb: yes\n", required));
+    assert!(swapped.is_err());
 }
 
 #[test]
@@ -156,9 +198,29 @@ fn a_transcript_that_miscounts_is_not_whole() {
 }
 
 #[test]
+fn what_is_required_of_one_way_is_not_compared_but_required() {
+    let required = "a: 1\ndirect: b: no\nbranchline: b: yes\n";
+    assert_required("x", "direct", "a: 1\nb: no\n", required);
+    assert_required("x", "branchline", "a: 1\nb: yes\n", required);
+    assert_eq!(without_what_differs("a: 1\nb: yes\n", required), "a: 1");
+    let swapped = std::panic::catch_unwind(|| assert_required("x", "direct", "a: 1\nb: yes\n", required));
+    assert!(swapped.is_err());
+}
+
+#[test]
 #[should_panic(expected = "at least 5 expected")]
 fn a_transcript_below_the_floor_is_not_whole() {
     assert_whole("x", "direct", "connect.a: 1\nchecks: 1\n", 5);
+}
+
+#[test]
+fn what_is_required_of_one_way_is_not_compared_but_required() {
+    let required = "a: 1\ndirect: b: no\nbranchline: b: yes\n";
+    assert_required("x", "direct", "a: 1\nb: no\n", required);
+    assert_required("x", "branchline", "a: 1\nb: yes\n", required);
+    assert_eq!(without_what_differs("a: 1\nb: yes\n", required), "a: 1");
+    let swapped = std::panic::catch_unwind(|| assert_required("x", "direct", "a: 1\nb: yes\n", required));
+    assert!(swapped.is_err());
 }
 
 #[test]
