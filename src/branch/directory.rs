@@ -78,6 +78,8 @@ pub struct Branches {
     cached: Mutex<Option<(Signature, Arc<Listing>)>>,
     /// By lower-case database: the branch that Dolt put sessions on last.
     defaults: dashmap::DashMap<String, String>,
+    /// When the data directory was read last, and what is in it, lower case.
+    names: std::sync::Mutex<(Option<SystemTime>, BTreeSet<String>)>,
 }
 
 /// Where Dolt puts new sessions unless somebody has changed that.
@@ -89,7 +91,13 @@ type Signature = Vec<(PathBuf, u64, u64, SystemTime)>;
 impl Branches {
     /// Reads through `control`; `data_dir` if Dolt is ours.
     pub fn new(control: Control, data_dir: Option<PathBuf>) -> Self {
-        Self { control, data_dir, cached: Mutex::new(None), defaults: dashmap::DashMap::new() }
+        Self {
+            control,
+            data_dir,
+            cached: Mutex::new(None),
+            defaults: dashmap::DashMap::new(),
+            names: Default::default(),
+        }
     }
 
     /// Whether Dolt is ours alone: in somebody else's, another Branchline may be making branches too.
@@ -133,7 +141,23 @@ impl Branches {
     pub fn may_have(&self, name: &str) -> bool {
         let Some(data_dir) = &self.data_dir else { return true };
         let is_name = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
-        is_name && data_dir.join(name).join(".dolt").is_dir()
+        is_name
+            && (data_dir.join(name).join(".dolt").is_dir() || self.is_known_in_another_case(data_dir, name))
+    }
+
+    /// Dolt finds a database in any case; a directory is found in one.
+    fn is_known_in_another_case(&self, data_dir: &Path, name: &str) -> bool {
+        let modified = std::fs::metadata(data_dir).and_then(|meta| meta.modified()).ok();
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if modified.is_none() || names.0 != modified {
+            let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+            names.1 = entries
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .map(|n| n.to_lowercase())
+                .collect();
+            names.0 = modified;
+        }
+        names.1.contains(&name.to_lowercase())
     }
 
     async fn signature(&self) -> Option<Signature> {

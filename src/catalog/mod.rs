@@ -155,6 +155,5 @@ impl Shared {
 }
 
 fn key(database: &str, branch: &str) -> (String, String) {
-    // Two branches may differ in case only.
-    (database.to_lowercase(), branch.to_owned())
+    (database.to_lowercase(), branch.to_lowercase())
 }

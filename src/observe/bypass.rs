@@ -15,6 +15,8 @@ struct Watch {
     name: String,
     /// Of ours that may write now.
     active: u32,
+    /// Of ours that ever began.
+    entered: u64,
     /// The root when the last of ours had ended; `None`: not known.
     expected: Option<RootHash>,
     /// How often it was another one.
@@ -27,6 +29,7 @@ impl Watch {
     fn enter(&mut self, root: Option<RootHash>, now: SystemTime) -> bool {
         let is_bypassed = self.look(root, now);
         self.active += 1;
+        self.entered += 1;
         self.expected = None;
         is_bypassed
     }
@@ -89,8 +92,10 @@ impl Bypass {
         if locked.enter(before, SystemTime::now()) {
             warn(database);
         }
+        let (was_alone, number) = (locked.active == 1, locked.entered);
         drop(locked);
-        Touch { watch, journals: self.journals.clone(), database: database.to_owned(), before }
+        let database = database.to_owned();
+        Touch { watch, journals: self.journals.clone(), database, before, was_alone, number }
     }
 
     /// Looks at these databases now: once when Dolt is ready, so that there is something to compare with, and
@@ -133,9 +138,16 @@ pub struct Touch {
     journals: Journals,
     database: String,
     before: Option<RootHash>,
+    was_alone: bool,
+    number: u64,
 }
 
 impl Touch {
+    /// Whether another one of ours may have moved the database since this one began.
+    pub fn has_company(&self) -> bool {
+        !self.was_alone || lock(&self.watch).entered != self.number
+    }
+
     /// The database's root when this began, to compare with if an answer is lost.
     pub fn root_before(&self) -> Option<RootHash> {
         self.before

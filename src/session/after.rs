@@ -38,6 +38,7 @@ impl Session {
         plan: Plan,
         tracker: &ReplyTracker,
         text: Option<Arc<[u8]>>,
+        is_opaque: bool,
     ) -> Result<(), Ending> {
         let ok = match tracker.outcome() {
             Some(Outcome::Ok(info)) => Some(*info),
@@ -51,7 +52,8 @@ impl Session {
                 }
                 if let Some(runs) = &plan.runs {
                     self.after_statements(runs, tracker);
-                    if let Some(moved) = may_have_moved(runs, tracker) {
+                    let moved = may_have_moved(runs, tracker).or(is_opaque.then_some(Moved::Branch));
+                    if let Some(moved) = moved {
                         self.ask_where_or_lose(moved).await;
                     }
                 }

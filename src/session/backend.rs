@@ -65,6 +65,9 @@ impl Session {
 
     /// Opens a backend for a session that has lost its own.
     pub async fn ensure_backend_again(&mut self) -> Result<(), Trouble> {
+        if self.backend.is_none() && !self.state.pins.is_empty() {
+            return Err(Trouble::TellAndEnd(self.cannot_restore("it was dropped after a failure")));
+        }
         if self.backend.is_none() && !self.heads.is_empty() {
             wait_for_dolt(&self.context.dolt).await;
             // A database that was dropped since must not keep the session from the others.
@@ -179,6 +182,30 @@ impl Session {
         {
             self.context.branches.learn_default(&database, active);
             self.defaults.insert(database.to_lowercase(), active.to_owned());
+        }
+    }
+
+    /// The same for a database that the session went into later.
+    pub async fn learn_current_default(&mut self) {
+        let asked = self.state.database.as_deref().map(Requested::parse);
+        let Some(Requested { database, branch: None }) = asked else { return };
+        let key = database.to_lowercase();
+        let is_known = self.defaults.contains_key(&key)
+            || matches!(
+                self.heads.get(&database).map(|head| &head.place),
+                Some(Place::Routed(_) | Place::Chosen(_))
+            );
+        let Some(backend) = self.backend.as_mut().filter(|_| !is_known) else { return };
+        let asked = backend.ask(&[Question::query("SELECT ACTIVE_BRANCH()")]).await;
+        let branch = asked.ok().and_then(|answers| answers.first()?.row()?.first()?.clone());
+        match branch {
+            Some(branch) => {
+                self.state.may_leave_residue(self.transaction.is_open());
+                self.learn_default(Some(&branch));
+            }
+            None => {
+                self.defaults.insert(key, self.context.branches.default_branch(&database));
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use super::ending::Ending;
 use super::heads::Place;
 use super::job::Job;
 use super::routed::Session;
+use crate::statement::classify::Kind;
 use crate::statement::fate::{self, Fate, Verdict, What};
 use crate::statement::transaction::{Digest, Does};
 use crate::wire::capability;
@@ -32,7 +33,12 @@ impl Session {
         let Some((generation, backend)) = self.opened_on else {
             return Verdict::CannotTell("no backend".to_owned());
         };
+        self.unsettled = Some((generation, backend));
         let (seat, clock) = (&self.seat, job.clock);
+        let touched = |database: &str| {
+            let touch = job.touches.iter().find(|(of, _)| of.eq_ignore_ascii_case(database));
+            touch.is_none_or(|(_, touch)| touch.has_company())
+        };
         let verdict = fate::find_out(Fate {
             dolt: &self.context.dolt,
             journals: self.context.journals.as_ref(),
@@ -41,10 +47,11 @@ impl Session {
             what: self.what(job),
             watched: job.before.clone(),
             sent_at: job.sent_at,
-            others: &|database| seat.others_active_since(database, clock),
+            others: &|database| touched(database) || seat.others_active_since(database, clock),
             deadline: job.deadline.into_std(),
         })
         .await;
+        self.unsettled = None;
         self.in_flight = false;
         verdict
     }
@@ -81,6 +88,17 @@ impl Session {
     /// It happened, and the answer is known.
     pub async fn answer_for_dolt(&mut self, job: &Job, verdict: Verdict) -> Result<(), Ending> {
         self.settle_as_done(job).await;
+        if let Some(runs) = &job.plan.runs {
+            for kind in &runs.statements {
+                self.state.did(kind);
+                // Only one that turns it on commits anything.
+                if let Kind::Set { assignments } = kind
+                    && assignments.iter().any(|assignment| assignment.name == "autocommit")
+                {
+                    self.state.autocommit = true;
+                }
+            }
+        }
         let reply = match verdict {
             Verdict::Happened { head: Some(head) } if job.unit.dolt_commit => self.hash_reply(job, &head),
             _ => {

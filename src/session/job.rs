@@ -31,6 +31,10 @@ pub struct Job {
     pub begin_text: Option<Arc<[u8]>>,
     /// Why the transaction can't be run again after it, if so.
     pub opaque: Option<transaction::WhyNot>,
+    /// It can't be sent a second time, as the backend has a part of it.
+    pub once: bool,
+    /// It was sent.
+    pub sent: bool,
     /// For waiting and trying again.
     pub budget: Duration,
     /// They end here.

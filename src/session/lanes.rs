@@ -3,6 +3,8 @@
 //! of what was done under it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::ending::Ending;
 use super::identity::PeerProcess;
@@ -13,11 +15,14 @@ use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows
 use crate::clients::Doing;
 use crate::config;
 use crate::dolt::errors;
-use crate::statement::relay;
 use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
+use crate::statement::{fate, relay};
 use crate::wire::command::Command;
 use crate::wire::reply::{Outcome, ReplyTracker};
 use crate::wire::response::{ErrInfo, OkInfo};
+
+/// How long the lanes of a statement wait whose end can't be seen.
+const END_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Session {
     /// Takes the lanes that the command needs; waits for them within its budget.
@@ -129,9 +134,11 @@ impl Session {
         // Its SQL transaction is committed all the same.
         let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
         let was_open = self.transaction.is_open();
-        let facts = Facts { status, err, clock: job.clock };
+        let facts = Facts { status, err, clock: job.clock, autocommit: self.state.autocommit };
         let after = self.transaction.after(&job.unit, facts, job.begin_text.clone());
-        if after.logged {
+        if after.opaque {
+            self.log.lose(WhyNot::Opaque);
+        } else if after.logged {
             self.log_command(job, digest);
         } else if !self.transaction.is_open() {
             self.log.clear();
@@ -159,7 +166,7 @@ impl Session {
             let now = self.seat.snapshot();
             // Its own commit is in the snapshot of what the same command has begun; if nobody else's came meanwhile,
             // that is known.
-            if self.transaction.is_open() && now == job.clock + 1 {
+            if after.fresh && self.transaction.is_open() && now == job.clock + 1 {
                 self.transaction.ran_again(now);
             }
         }
@@ -178,8 +185,26 @@ impl Session {
         }
     }
 
+    /// What was sent may still be running, and nobody can say for how long: the lanes are given back once it is gone.
+    pub fn leave_lanes_to_the_end(&mut self, job: &mut Job) {
+        let Some((generation, backend)) = self.opened_on else { return };
+        let lanes = self.seat.held();
+        let next = self.context.lanes.seat(self.who());
+        let mut seat = std::mem::replace(&mut self.seat, next);
+        let touches = std::mem::take(&mut job.touches);
+        let context = Arc::clone(&self.context);
+        tokio::spawn(async move {
+            fate::end_statement(&context.dolt, generation, backend, END_TIMEOUT).await;
+            for lane in &lanes {
+                context.catalog.invalidate(lane.database(), lane.branch());
+            }
+            seat.committed(&lanes, Committed::Sql);
+            drop((seat, touches));
+        });
+    }
+
     /// Before others may see the change.
-    fn forget_names(&self, lanes: &BTreeSet<LaneKey>, everywhere: bool) {
+    pub fn forget_names(&self, lanes: &BTreeSet<LaneKey>, everywhere: bool) {
         if everywhere {
             return self.context.catalog.invalidate_all();
         }
@@ -198,8 +223,11 @@ impl Session {
     }
 
     fn log_command(&mut self, job: &Job, digest: Option<Digest>) {
-        // Prepared again from the text of what is executed; its answer holds an id that differs each time.
-        if job.command == Command::StmtPrepare {
+        // A statement is prepared again from its text when it is executed again; COM_PING and the like do nothing.
+        if !matches!(
+            job.command,
+            Command::Query | Command::StmtExecute | Command::StmtFetch | Command::InitDb | Command::FieldList
+        ) {
             return;
         }
         let entry = match (&job.body, digest, job.opaque) {

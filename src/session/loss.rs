@@ -4,8 +4,9 @@
 //! The words matter: `bd` runs a command again whose error contains "lost connection". So only what is
 //! safe to run again is told in these words.
 
+use super::backend::Trouble;
 use super::ending::Ending;
-use super::job::Job;
+use super::job::{Body, Job};
 use super::routed::Session;
 use crate::admit::{Cause, Committed, Outcome};
 use crate::statement::retry::Action;
@@ -39,7 +40,7 @@ impl Session {
         None
     }
 
-    fn cannot_restore(&self, reason: &str) -> ErrInfo {
+    pub fn cannot_restore(&self, reason: &str) -> ErrInfo {
         let text = format!(
             "The connection to Dolt is gone ({reason}), and this session cannot be restored on a new one because \
              it used: {}. Branchline closes it; connect again",
@@ -59,10 +60,14 @@ impl Session {
     ) -> Result<(), Ending> {
         tracing::info!(%reason, ?told, "lost a backend with a command in flight");
         let (lanes, was_open) = (self.seat.held(), self.transaction.is_open());
+        if self.backend.is_some() && told == Action::Tell1213 {
+            self.roll_back().await;
+        }
+        let goes_on = was_open && !job.wants.commits;
         let pinned = self.backend.is_none() && !self.state.pins.is_empty();
         let err = match told {
             _ if pinned && told != Action::TellUnknown => self.cannot_restore(reason),
-            Action::Tell1213 if was_open => self.refuse_transaction(
+            Action::Tell1213 | Action::TellLost if was_open => self.refuse_transaction(
                 job,
                 Cause::BackendLost,
                 &format!("as its connection to Dolt ended ({reason})"),
@@ -74,7 +79,18 @@ impl Session {
             // It may have moved them.
             self.seat.committed(&lanes, Committed::Sql);
         }
+        self.forget_names(&lanes, false);
         self.close_transaction();
+        if goes_on && matches!(told, Action::TellApplied | Action::TellUnknown) {
+            // The statement is told apart; that its transaction is gone, with the next command.
+            self.lost = Some(Trouble::Tell(transaction_lost(reason)));
+        }
+        if let (Body::Streaming(incoming), false) = (&job.body, job.sent) {
+            // Nothing of it was taken from the client yet.
+            let seq = self.client.skip(incoming).await?;
+            self.client.send_err(seq, &err).await?;
+            return if pinned { Err(Ending::DoltLost(err.message)) } else { Ok(()) };
+        }
         let (seq, at_boundary) = tracker.map_or((1, true), |t| (t.next_seq(), t.at_packet_boundary()));
         if !at_boundary {
             return Err(Ending::DoltLost(format!("{reason}, in the middle of a packet")));

@@ -9,7 +9,7 @@ use super::job::Job;
 use super::prepared::{self, Execute};
 use super::routed::Session;
 use crate::admit::{Cause, LaneKey, Outcome};
-use crate::pool::{Backend, BackendError, Question};
+use crate::pool::{Answer, Backend, BackendError, Question};
 use crate::statement::transaction::{Digest, Entry, WhyNot};
 use crate::wire::command::Command;
 use crate::wire::response::ErrInfo;
@@ -41,15 +41,20 @@ impl Session {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         };
         let mut questions = vec![Question::query("ROLLBACK")];
-        if began_in != self.state.database {
+        let elsewhere = began_in != self.state.database;
+        if elsewhere {
             questions.push(Question::InitDb(began_in.unwrap_or_default()));
         }
         questions.push(Question::Query(begin));
         let clock = self.seat.snapshot();
-        backend.ask(&questions).await?;
+        refuse_errors(backend.ask(&questions).await?)?;
         for entry in &entries {
             if replay(backend, entry).await? != entry.answer {
-                backend.ask(&[Question::query("ROLLBACK")]).await?;
+                let mut questions = vec![Question::query("ROLLBACK")];
+                if elsewhere {
+                    questions.push(Question::InitDb(self.state.database.clone().unwrap_or_default()));
+                }
+                refuse_errors(backend.ask(&questions).await?)?;
                 return Ok(Rerun::Different);
             }
         }
@@ -99,6 +104,15 @@ impl Session {
             _ => payload.into(),
         };
         Ok(Entry { payload, prepared: Some(text), answer })
+    }
+}
+
+/// None of these may fail: a statement behind a BEGIN that did would commit by itself.
+fn refuse_errors(answers: Vec<Answer>) -> Result<(), BackendError> {
+    match answers.into_iter().find_map(|answer| if let Answer::Err(err) = answer { Some(err) } else { None })
+    {
+        Some(err) => Err(std::io::Error::other(err.to_string()).into()),
+        None => Ok(()),
     }
 }
 

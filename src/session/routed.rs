@@ -48,6 +48,8 @@ pub struct Session {
     pub log: Log,
     /// Its place in the write lanes.
     pub seat: Seat,
+    /// A lost backend that may still be running a write.
+    pub unsettled: Option<(u64, u32)>,
     /// The backend that the transaction is open on, or that the last command went to.
     pub opened_on: Option<(u64, u32)>,
     /// The open transaction has lost its snapshot.
@@ -94,6 +96,7 @@ impl Session {
             transaction: Transaction::default(),
             log: Log::new(context.logs.clone()),
             seat,
+            unsettled: None,
             opened_on: None,
             must_rerun: false,
             dolt_commits: false,
@@ -236,7 +239,13 @@ impl Session {
     }
 }
 
-/// Whose seat it is, as people are shown it.
+impl Session {
+    /// Whose seat it is, as people are shown it.
+    pub fn who(&self) -> Who {
+        who(&self.registration, &self.identity)
+    }
+}
+
 fn who(registration: &Registration, identity: &Identity) -> Who {
     let view = registration.client.view();
     let attribute = |name: &str| identity.attributes.get(name).cloned();

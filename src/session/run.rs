@@ -14,7 +14,7 @@ use super::ending::Ending;
 use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
-use crate::admit::{Cause, Outcome};
+use crate::admit::{Cause, Committed, Outcome};
 use crate::statement::fate::{StateBefore, Verdict, Watched};
 use crate::statement::relay::{self, Stopped};
 use crate::statement::retry::{self, Action, Effort, Failure, Means, Phase};
@@ -63,6 +63,12 @@ impl Session {
     /// Runs a command that passed `before`.
     pub async fn perform(&mut self, incoming: Incoming, plan: Plan, deadline: Instant) -> Result<(), Ending> {
         let mut job = self.job(&incoming, plan, deadline).await;
+        if job.unit.unknown_lanes {
+            let text = "Branchline cannot tell what this statement may change, as Dolt does not say which branches there \
+                        are; try again";
+            self.client.skip(&incoming).await.map(drop)?;
+            return Ok(self.client.send_err(1, &ErrInfo::new(1105, "HY000", text)).await?);
+        }
         if job.wants.answered {
             return self.answer_begin_or_end(&incoming, &job).await;
         }
@@ -150,6 +156,7 @@ impl Session {
         };
         self.opened_on = Some(backend.identity());
         self.in_flight = true;
+        job.sent = true;
         let expect = job.command.expects().unwrap_or(Expect::One);
         let mut tracker = ReplyTracker::new(expect, backend.deprecate_eof);
         let sent = match &job.body {
@@ -162,13 +169,23 @@ impl Session {
             }
         };
         if let Err(stopped) = sent {
-            return stopped_before_answer(stopped);
+            return match stopped {
+                Stopped::Client(ending) => Tried::Ended(ending),
+                Stopped::Dolt(error) => {
+                    Tried::Failed(Failed::lost(Failure::LostUnanswered, error, Some(tracker)))
+                }
+            };
         }
         for _ in 0..prefixed {
             match backend.answer().await {
                 Ok(crate::pool::Answer::Err(err)) => {
-                    // No transaction, and so not the statement either: Dolt is answering that one now.
-                    return Tried::Failed(Failed::lost(Failure::LostUnanswered, err.to_string(), None));
+                    // No transaction: if the statement behind it is not refused as well, it ran by itself.
+                    return match relay::peek_err(&mut self.client, backend).await {
+                        Ok(Some(_)) => {
+                            Tried::Failed(Failed::lost(Failure::LostBeforeSent, err.to_string(), None))
+                        }
+                        _ => self.ran_without_its_transaction(&err),
+                    };
                 }
                 Ok(_) => {}
                 Err(error) => return Tried::Failed(Failed::lost(Failure::LostUnanswered, error, None)),
@@ -182,7 +199,9 @@ impl Session {
                 Ok(None) => {}
                 Ok(Some(err)) => {
                     let failure = Failure::of(err.code, &err.message);
-                    if !matches!(failure, Failure::Other | Failure::NothingToCommit) && job.is_whole() {
+                    let is_plain = matches!(failure, Failure::Other | Failure::NothingToCommit);
+                    // More results may follow the error of one statement among several.
+                    if !is_plain && job.is_whole() && job.unit.single {
                         relay::drop_peeked(backend);
                         self.in_flight = false;
                         let reason = err.message.clone();
@@ -193,14 +212,18 @@ impl Session {
             }
         }
         let mut hash = AnswerHash::default();
-        let seat = &mut self.seat;
+        let (seat, may_lend) = (&mut self.seat, !job.wants.commits);
         let relayed = relay::relay_reply(
             &mut self.client,
             backend,
             &mut tracker,
             job.plan.prepare_id(),
             Some(&mut hash),
-            &mut || seat.idle(),
+            &mut || {
+                if may_lend {
+                    seat.idle();
+                }
+            },
         )
         .await;
         match relayed {
@@ -222,7 +245,9 @@ impl Session {
         }
         let phase = self.phase(job);
         let means = Means {
-            logged: job.is_whole() && (!self.transaction.is_open() || self.log.entries().is_ok()),
+            logged: job.is_whole()
+                && !job.once
+                && (!self.transaction.is_open() || self.log.entries().is_ok()),
             restorable: self.state.pins.is_empty(),
             delivered: failed.delivered(),
         };
@@ -232,8 +257,7 @@ impl Session {
             let verdict = self.find_fate(job).await;
             debug!(?verdict, "what became of it");
             if matches!(verdict, Verdict::CannotTell(_)) {
-                // It may still be running.
-                job.touches.drain(..).for_each(|(_, touch)| touch.abandon());
+                self.leave_lanes_to_the_end(job);
             }
             decision = retry::settle(&verdict, phase, means, effort(job), random());
             if decision.action == Action::AnswerForDolt {
@@ -260,12 +284,33 @@ impl Session {
                 Some(self.relay_err(job, &err).await)
             }
             Action::RollBackAndRelay => {
-                self.roll_back().await;
+                // In a transaction it sticks until the client rolls back.
+                if !self.transaction.is_open() {
+                    self.roll_back().await;
+                }
                 let err = failed.err.unwrap_or_else(|| ErrInfo::new(1105, "HY000", failed.reason));
                 Some(self.relay_err(job, &err).await)
             }
-            told => Some(self.tell_loss(job, told, &failed.reason, failed.tracker.as_ref()).await),
+            told => {
+                if failed.delivered() && phase != Phase::Read && phase != Phase::InTransaction {
+                    self.leave_lanes_to_the_end(job);
+                }
+                Some(self.tell_loss(job, told, &failed.reason, failed.tracker.as_ref()).await)
+            }
         }
+    }
+
+    /// Dolt refused the BEGIN and ran what came behind it.
+    fn ran_without_its_transaction(&mut self, err: &ErrInfo) -> Tried {
+        let lanes = self.seat.held();
+        self.seat.committed(&lanes, Committed::Sql);
+        self.drop_backend();
+        self.close_transaction();
+        let text = format!(
+            "Dolt did not begin the transaction ({err}), and whether the statement took effect is unknown; look before \
+             you run it again"
+        );
+        Tried::Tell(ErrInfo::new(1105, "HY000", text))
     }
 
     /// What the table calls what is under way.
@@ -334,7 +379,8 @@ impl Session {
         if self.transaction.is_open() && !self.seat.held().is_empty() {
             self.learn_process().await;
         }
-        self.after(job.command, job.plan, &tracker, job.prepares).await?;
+        let is_opaque = job.unit.does == Does::Anything && !tracker.had_err();
+        self.after(job.command, job.plan, &tracker, job.prepares, is_opaque).await?;
         self.seat.idle();
         Ok(())
     }
@@ -396,7 +442,8 @@ impl Session {
 
     /// Makes sure that what the client has seen in its transaction still holds, where that matters now.
     async fn stand_on_firm_ground(&mut self, job: &Job) -> Result<(), Tried> {
-        if !self.transaction.is_open() {
+        // What is rolled back need not hold.
+        if !self.transaction.is_open() || job.unit.does == Does::Rollback {
             return Ok(());
         }
         let elsewhere = self.backend.as_ref().map(|backend| backend.identity()) != self.opened_on;
@@ -419,14 +466,17 @@ impl Session {
                 Cause::AnswerChanged,
                 "what it read has changed",
             ))),
-            Ok(Ok(Rerun::Impossible(why))) => Err(Tried::Tell(self.refuse_transaction(
-                job,
-                Cause::NotRepeatable,
-                &format!(
-                    "what it read may have changed, and it could not be run again because {}",
-                    why.as_str()
-                ),
-            ))),
+            Ok(Ok(Rerun::Impossible(why))) => {
+                self.roll_back().await;
+                Err(Tried::Tell(self.refuse_transaction(
+                    job,
+                    Cause::NotRepeatable,
+                    &format!(
+                        "what it read may have changed, and it could not be run again because {}",
+                        why.as_str()
+                    ),
+                )))
+            }
             Ok(Err(error)) => Err(Tried::Failed(Failed::lost(Failure::LostBeforeSent, error, None))),
             Err(_) => {
                 self.drop_backend();

@@ -102,19 +102,20 @@ impl Session {
 
     /// Ends what is left of the session in Dolt, and only then gives its lanes back.
     async fn leave(&mut self, ending: &Ending) {
-        let Some(backend) = self.backend.take() else { return };
-        if !self.in_flight {
-            backend.quit().await;
-            return;
-        }
-        let (generation, id) = backend.identity();
-        drop(backend);
+        let (generation, id) = match (self.backend.take(), self.unsettled) {
+            (Some(backend), None) if !self.in_flight => return backend.quit().await,
+            (Some(backend), None) => backend.identity(),
+            (_, Some(unsettled)) => unsettled,
+            (None, None) => return,
+        };
         match ending {
             // Dolt does not look for a vanished peer on its unix socket: its statement must be told to end.
             Ending::Killed | Ending::ClientVanished | Ending::ClientProtocol(_) => {
                 fate::end_statement(&self.context.dolt, generation, id, LEAVE_TIMEOUT).await;
                 // It may have happened before it ended.
-                self.seat.committed(&self.seat.held(), Committed::Sql);
+                let lanes = self.seat.held();
+                self.forget_names(&lanes, false);
+                self.seat.committed(&lanes, Committed::Sql);
             }
             _ => {}
         }

@@ -18,8 +18,9 @@ use crate::dolt::procedures::{self, Call, Takes};
 use crate::observe::redact;
 use crate::statement::attribution::{Attributed, Place as Where};
 use crate::statement::changing::Changing;
+use crate::statement::classify::Pins;
 use crate::statement::effects::{Autocommit, Class, Effect, Effects};
-use crate::statement::lexer::DoubleQuotes;
+use crate::statement::lexer::{DoubleQuotes, Lexer, TokenKind};
 use crate::statement::transaction::{self, Does, Unit, WhyNot};
 use crate::wire::command::Command;
 
@@ -41,6 +42,14 @@ impl Session {
         };
         let prepares = (incoming.command == Command::StmtPrepare && incoming.is_whole())
             .then(|| Arc::<[u8]>::from(&head[1..]));
+        // Long data and cursors are with the backend: a second time it would be another execution.
+        let once = incoming.command == Command::StmtFetch
+            || incoming.command == Command::StmtExecute
+                && (head.get(5).is_some_and(|flags| *flags != 0)
+                    || plan
+                        .statement
+                        .and_then(|id| self.prepared.get(id))
+                        .is_some_and(|known| known.long_data));
         let (unit, opaque, begin_text) = match &plan.runs {
             Some(_) => self.unit_of_text(incoming, &mut plan).await,
             None => (self.unit_of_command(incoming.command), self.opaque_command(incoming), None),
@@ -60,6 +69,8 @@ impl Session {
             prepares,
             begin_text,
             opaque,
+            once,
+            sent: false,
             deadline,
             budget,
             tries: 0,
@@ -98,28 +109,40 @@ impl Session {
     ) -> (Unit, Option<WhyNot>, Option<Arc<[u8]>>) {
         let text = self.statement_text(incoming, plan);
         let text = self.called_with(incoming, plan, &text).unwrap_or(text);
-        let effects = Effects::of(&text, incoming.is_whole(), DoubleQuotes::Text);
+        let is_known = match incoming.command {
+            Command::StmtExecute => {
+                plan.statement.and_then(|id| self.prepared.get(id)).is_some_and(|known| known.text.is_some())
+            }
+            _ => incoming.is_whole(),
+        };
+        let effects = Effects::of(&text, is_known, DoubleQuotes::Text);
+        self.learn_current_default().await;
         plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         let may_read_only = effects.whole
-            && effects.statements.iter().all(|effect| !effect.class.writes() && !effect.locking);
+            && effects.statements.iter().all(|effect| {
+                let calls =
+                    dolt_call(effect).is_some_and(|call| call.takes != Takes::Nothing || call.commits);
+                !effect.class.writes() && !effect.locking && !calls
+            });
         let single = effects.whole && effects.statements.len() == 1;
         let mut unit = Unit { single, ..Unit::nothing() };
         // Most commands are reads outside of a transaction: nobody asks what they read.
-        if may_read_only && !self.transaction.is_begun() && self.state.autocommit {
-            unit.does = does_of(&effects, self.state.autocommit);
+        if may_read_only && self.transaction.is_closed() && self.state.autocommit {
+            unit.does = does_of(&effects, &text, self.state.autocommit);
             if !matches!(unit.does, Does::Anything) {
                 unit.repeatable = effects.statements.iter().all(is_repeatable);
                 let begin = begin_text(&unit, &text);
                 return (unit, None, begin);
             }
         }
-        unit.does = does_of(&effects, self.state.autocommit);
+        unit.does = does_of(&effects, &text, self.state.autocommit);
         unit.repeatable = effects.statements.iter().all(is_repeatable);
         unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
         for effect in &effects.statements {
             if let Some(call) = dolt_call(effect) {
                 unit.dolt = true;
                 unit.dolt_commit |= call.dolt_commits;
+                unit.surely_commits &= surely_commits(effect);
             }
         }
         let attributed = self.attribute(&text, &effects).await;
@@ -133,8 +156,7 @@ impl Session {
             unit.does = Does::Dml;
         }
         self.take_lanes_into(&attributed, &mut unit).await;
-        let moves_head = |effect: &Effect| dolt_call(effect).is_some_and(|call| call.moves_head);
-        let opaque = match effects.statements.iter().any(moves_head) {
+        let opaque = match effects.statements.iter().any(|effect| is_opaque(effect, &text)) {
             true => Some(WhyNot::SessionState),
             false => self.opaque_text(incoming, plan, &attributed, &unit),
         };
@@ -200,7 +222,10 @@ impl Session {
         let may_write = !matches!(unit.does, Does::Nothing | Does::Read);
         if may_write && (everything || !writes.databases.is_empty()) {
             unit.writes.extend(self.current_lane());
-            let Ok(listing) = self.listing().await else { return };
+            let Ok(listing) = self.listing().await else {
+                unit.unknown_lanes = true;
+                return;
+            };
             for database in listing.databases() {
                 if everything || writes.databases.contains(&database.to_lowercase()) {
                     unit.writes.insert(self.lane_of(database));
@@ -224,7 +249,9 @@ impl Session {
         if matches!(unit.does, Does::Anything) {
             return Some(WhyNot::Opaque);
         }
-        if plan.runs.as_ref().is_some_and(|runs| !runs.pins.is_empty()) {
+        // ROLLBACK does not take rows of a temporary table back.
+        let temporary = unit.does == Does::Dml && self.state.pins.contains(Pins::TEMPORARY_TABLE);
+        if temporary || plan.runs.as_ref().is_some_and(|runs| !runs.pins.is_empty()) {
             return Some(WhyNot::SessionState);
         }
         if incoming.command == Command::StmtExecute
@@ -263,7 +290,7 @@ impl Session {
 }
 
 /// What a text does to the transaction, all its statements together.
-fn does_of(effects: &Effects, autocommit: bool) -> Does {
+fn does_of(effects: &Effects, text: &[u8], autocommit: bool) -> Does {
     let mut all = Does::Nothing;
     let single = effects.statements.len() == 1;
     for effect in &effects.statements {
@@ -271,7 +298,10 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
             Class::Read | Class::Export if effect.locking => Does::LockingRead,
             Class::Read | Class::Export => Does::Read,
             Class::Dml => Does::Dml,
-            Class::Begin { consistent_snapshot, .. } => Does::Begin { consistent: *consistent_snapshot },
+            Class::Begin { consistent_snapshot, .. } => {
+                // What is not understood whole is for Dolt to judge, now.
+                Does::Begin { consistent: *consistent_snapshot || begin_form(text).is_none() }
+            }
             Class::Commit { .. } => Does::Commit,
             Class::Rollback { .. } => Does::Rollback,
             Class::Savepoint => Does::Savepoint,
@@ -283,9 +313,9 @@ fn does_of(effects: &Effects, autocommit: bool) -> Does {
                 Some(_) => Does::Dml,
                 None => Does::Anything,
             },
-            Class::Set { autocommit: Some(set) } if !autocommit && *set != Autocommit::Off => {
-                Does::CommitsItself
-            }
+            Class::Set { autocommit: Some(Autocommit::Unclear) } => Does::Anything,
+            Class::Set { autocommit: Some(_) } if !single => Does::Anything,
+            Class::Set { autocommit: Some(Autocommit::On) } if !autocommit => Does::CommitsItself,
             Class::Prepare | Class::Execute | Class::Unknown => Does::Anything,
             _ => Does::Nothing,
         };
@@ -338,6 +368,57 @@ fn is_repeatable(effect: &Effect) -> bool {
     }
 }
 
+/// What is sent in the place of a BEGIN.
 fn begin_text(unit: &Unit, text: &[u8]) -> Option<Arc<[u8]>> {
-    matches!(unit.does, Does::Begin { .. }).then(|| Arc::from(text))
+    let is_begin = matches!(unit.does, Does::Begin { .. });
+    is_begin.then(|| begin_form(text).map_or_else(|| Arc::from(text), |form| Arc::from(form.as_bytes())))
+}
+
+/// The plain forms of BEGIN that Dolt understands, in its own words.
+fn begin_form(text: &[u8]) -> Option<&'static str> {
+    let mut lexer = Lexer::new(text, DoubleQuotes::Text);
+    let mut words = String::new();
+    while let Some(token) = lexer.next_token() {
+        match token.kind {
+            TokenKind::Word => {
+                words.push_str(std::str::from_utf8(lexer.bytes(token)).ok()?);
+                words.push(' ');
+            }
+            TokenKind::Semicolon => {}
+            _ => return None,
+        }
+    }
+    words.make_ascii_uppercase();
+    match words.trim_end() {
+        "BEGIN" | "BEGIN WORK" | "START TRANSACTION" | "START TRANSACTION READ WRITE" => Some("BEGIN"),
+        "START TRANSACTION READ ONLY" => Some("START TRANSACTION READ ONLY"),
+        _ => None,
+    }
+}
+
+/// Whether it commits an open transaction whenever it succeeds; of Dolt's procedures some may find nothing to do.
+fn surely_commits(effect: &Effect) -> bool {
+    match &effect.class {
+        Class::Call { procedure, .. } => {
+            matches!(
+                procedure.as_str(),
+                "dolt_commit" | "dolt_commit_hash_out" | "dolt_branch" | "dolt_reset" | "dolt_rm"
+            )
+        }
+        _ => true,
+    }
+}
+
+/// Whether it must not be run a second time: it changes the session, or what no ROLLBACK takes back.
+fn is_opaque(effect: &Effect, text: &[u8]) -> bool {
+    match &effect.class {
+        Class::Set { .. } | Class::SetTransaction | Class::Temporary | Class::Admin | Class::Export => true,
+        Class::Call { procedure, .. } => dolt_call(effect).is_some() && procedure != "dolt_add",
+        Class::Other => {
+            text.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"kill"))
+        }
+        // Its file is the client's.
+        Class::Dml => text.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"load")),
+        _ => false,
+    }
 }

@@ -20,7 +20,9 @@ impl Unit {
             reads: Reads::default(),
             dolt: false,
             dolt_commit: false,
+            surely_commits: true,
             changes_names: false,
+            unknown_lanes: false,
             repeatable: true,
             single: true,
         }
@@ -40,8 +42,12 @@ pub struct Unit {
     pub dolt: bool,
     /// It makes a Dolt commit.
     pub dolt_commit: bool,
+    /// If it succeeds it has committed what was open: not so a merge that found nothing to merge.
+    pub surely_commits: bool,
     /// Names may mean something else afterwards: tables, views, triggers.
     pub changes_names: bool,
+    /// Its lanes could not be told.
+    pub unknown_lanes: bool,
     /// Running it twice does no more than running it once.
     pub repeatable: bool,
     /// It is one statement, so that an error means that nothing of it happened.
@@ -166,6 +172,8 @@ pub struct Facts<'a> {
     pub err: Option<&'a ErrInfo>,
     /// Commit clock before it was sent.
     pub clock: u64,
+    /// Whether autocommit was on before it.
+    pub autocommit: bool,
 }
 
 /// What a command that came back means for the lanes.
@@ -177,6 +185,10 @@ pub struct After {
     pub ended: bool,
     /// It belongs in the transaction's log.
     pub logged: bool,
+    /// The transaction goes on, but can't be run again any more.
+    pub opaque: bool,
+    /// What goes on has its snapshot from after this command.
+    pub fresh: bool,
 }
 
 impl Transaction {
@@ -192,6 +204,11 @@ impl Transaction {
             State::Begun(begin) => matches!(begin, Begin::Text(_)),
             State::Open(_) => true,
         }
+    }
+
+    /// Whether nothing is open or begun.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
     }
 
     /// Whether Dolt takes a snapshot with whatever comes next, and keeps it.
@@ -336,6 +353,7 @@ impl Transaction {
                 }
             }
             Does::Begin { .. } if !failed => {
+                after.fresh = true;
                 after.committed = self.written();
                 let begin = begin_text.map_or(Begin::Odd, Begin::Text);
                 self.begins(begin, facts.clock);
@@ -347,32 +365,51 @@ impl Transaction {
             Does::Rollback if !failed => self.state = State::Closed,
             Does::Begin { .. } | Does::Commit | Does::Rollback => after.committed = self.written(),
             Does::CommitsItself => {
-                after.committed = self.written();
-                after.committed.extend(unit.writes.iter().cloned());
                 let explicit = match &self.state {
                     State::Open(Open { begin, .. }) | State::Begun(begin) => *begin != Begin::Implicit,
                     State::Closed => false,
                 };
-                match failed {
-                    true => after.logged = was_open,
-                    false if explicit => self.state = State::Begun(Begin::Odd),
-                    false => self.state = State::Closed,
+                let is_over = unit.surely_commits || (facts.autocommit && !in_trans);
+                if failed && was_open && !unit.dolt {
+                    // Nothing of it happened, and it committed nothing; run again, it might.
+                    after.opaque = true;
+                } else {
+                    after.committed = self.written();
+                    after.committed.extend(unit.writes.iter().cloned());
+                    match &mut self.state {
+                        State::Closed => {}
+                        State::Open(open) if failed || !is_over => {
+                            open.wrote |= !unit.writes.is_empty();
+                            (after.opaque, after.fresh) = (true, true);
+                        }
+                        _ if failed => {}
+                        state if explicit => *state = State::Begun(Begin::Odd),
+                        state => *state = State::Closed,
+                    }
                 }
             }
             Does::Anything => {
                 after.committed = self.written();
                 after.committed.extend(unit.writes.iter().cloned());
-                let explicit = in_trans && facts.status.is_some_and(|status| status & STATUS_AUTOCOMMIT != 0);
-                match (&mut self.state, explicit) {
+                // Without flags the more cautious state.
+                let is_open = match facts.status {
+                    Some(status) => in_trans || status & STATUS_AUTOCOMMIT == 0,
+                    None => was_open || !facts.autocommit,
+                };
+                match &mut self.state {
+                    _ if !is_open => self.state = State::Closed,
                     // What is open now began somewhere in the middle.
-                    (_, true) if !was_open => self.begins(Begin::Odd, facts.clock),
-                    (State::Open(open), true) => open.begin = Begin::Odd,
-                    _ if failed && was_open => {}
-                    _ => self.state = State::Closed,
+                    State::Open(open) if was_open => open.begin = Begin::Odd,
+                    _ => {
+                        after.fresh = true;
+                        self.begins(Begin::Odd, facts.clock);
+                    }
                 }
-                if let (State::Open(open), false) = (&mut self.state, unit.writes.is_empty()) {
+                if let State::Open(open) = &mut self.state {
+                    after.opaque = true;
+                    open.reads.extend(&unit.reads);
                     open.writes.extend(unit.writes.iter().cloned());
-                    open.wrote = true;
+                    open.wrote |= !unit.writes.is_empty();
                 }
             }
         }

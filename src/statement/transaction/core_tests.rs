@@ -42,7 +42,11 @@ fn run(transaction: &mut Transaction, unit: &Unit, clock: u64, status: u16) -> (
     if let Some(begin) = plan.begins.clone() {
         transaction.begins(begin, clock);
     }
-    let after = transaction.after(unit, Facts { status: Some(status), err: None, clock }, text("BEGIN"));
+    let after = transaction.after(
+        unit,
+        Facts { status: Some(status), err: None, clock, autocommit: true },
+        text("BEGIN"),
+    );
     (plan, after)
 }
 
@@ -51,7 +55,7 @@ fn an_autocommit_write_takes_its_lane_and_gives_it_back() {
     let mut transaction = Transaction::default();
     let (plan, after) = run(&mut transaction, &unit(Does::Dml, &["main"]), 1, OUT);
     assert_eq!(plan, Plan { lanes: lanes(&["main"]), commits: true, ..Plan::default() });
-    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false });
+    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false, ..After::default() });
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn begin_is_sent_with_the_first_statement_behind_the_lane() {
     let (plan, after) = run(&mut transaction, &unit(Does::Commit, &[]), 9, OUT);
     assert!(plan.validate && plan.commits && plan.lanes_of_reads);
     assert_eq!(plan.lanes, lanes(&["main"]));
-    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false });
+    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false, ..After::default() });
     assert!(!transaction.is_begun());
 }
 
@@ -140,14 +144,14 @@ fn ddl_commits_what_is_open_and_what_begin_began_stays_begun() {
     run(&mut transaction, &unit(Does::Dml, &["main"]), 2, IN);
     let (plan, after) = run(&mut transaction, &unit(Does::CommitsItself, &["main"]), 3, OUT);
     assert!(plan.validate && plan.commits);
-    assert_eq!(after, After { committed: lanes(&["main"]), ended: false, logged: false });
+    assert_eq!(after, After { committed: lanes(&["main"]), ended: false, logged: false, ..After::default() });
     // The next statement has a snapshot of its own, and is not committed by itself.
     let (plan, after) = run(&mut transaction, &unit(Does::Dml, &["main"]), 7, IN);
     assert_eq!(plan.begins, Some(Begin::Odd));
     assert_eq!((plan.commits, after.committed.len()), (false, 0));
     assert_eq!(transaction.snapshot().map(|(_, clock)| clock), Some(7));
     let (_, after) = run(&mut transaction, &unit(Does::Commit, &[]), 8, OUT);
-    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false });
+    assert_eq!(after, After { committed: lanes(&["main"]), ended: true, logged: false, ..After::default() });
 }
 
 #[test]
@@ -168,11 +172,11 @@ fn without_autocommit_any_statement_begins() {
     let plan = transaction.plan(&unit(Does::Dml, &["main"]), false);
     assert_eq!((plan.begins.clone(), plan.lanes.clone()), (Some(Begin::Implicit), lanes(&["main"])));
     transaction.begins(Begin::Implicit, 4);
-    let facts = Facts { status: Some(STATUS_IN_TRANS), err: None, clock: 4 };
+    let facts = Facts { status: Some(STATUS_IN_TRANS), err: None, clock: 4, autocommit: false };
     assert!(transaction.after(&unit(Does::Dml, &["main"]), facts, None).logged);
     let plan = transaction.plan(&unit(Does::Commit, &[]), false);
     assert!(plan.validate && plan.commits);
-    let facts = Facts { status: Some(0), err: None, clock: 5 };
+    let facts = Facts { status: Some(0), err: None, clock: 5, autocommit: false };
     let after = transaction.after(&unit(Does::Commit, &[]), facts, None);
     assert_eq!((after.committed, after.ended), (lanes(&["main"]), true));
 }
@@ -205,7 +209,7 @@ fn dolts_1213_ends_the_transaction_and_other_errors_do_not() {
         run(&mut transaction, &unit(BEGIN, &[]), 1, IN);
         run(&mut transaction, &unit(Does::Dml, &["main"]), 2, IN);
         let err = ErrInfo::new(code, "HY000", message);
-        let facts = Facts { status: None, err: Some(&err), clock: 3 };
+        let facts = Facts { status: None, err: Some(&err), clock: 3, autocommit: true };
         let after = transaction.after(&unit(Does::Commit, &[]), facts, None);
         assert_eq!((after.ended, transaction.is_open()), (ends, !ends), "{message}");
         assert_eq!(after.committed, lanes(&["main"]), "it may have moved: {message}");
@@ -231,4 +235,41 @@ fn a_lost_backend_forgets_what_dolt_had_begun_by_itself() {
     transaction.lost_backend();
     let plan = transaction.plan(&unit(Does::Dml, &["main"]), true);
     assert_eq!(plan.begins, Some(Begin::Text(text("BEGIN").unwrap())));
+}
+
+#[test]
+fn without_autocommit_what_is_not_understood_stays_open() {
+    for status in [Some(0), Some(STATUS_IN_TRANS), None] {
+        let mut transaction = Transaction::default();
+        transaction.begins(Begin::Implicit, 4);
+        let facts = Facts { status, err: None, clock: 4, autocommit: false };
+        let after = transaction.after(&unit(Does::Anything, &["main"]), facts, None);
+        assert!(transaction.is_open() && transaction.wrote() && after.opaque && !after.ended, "{status:?}");
+        let plan = transaction.plan(&unit(Does::Commit, &[]), false);
+        assert!(plan.validate && plan.commits && plan.lanes == lanes(&["main"]));
+    }
+}
+
+#[test]
+fn a_procedure_that_may_have_committed_nothing_leaves_its_transaction_open() {
+    let maybe = Unit { surely_commits: false, dolt: true, ..unit(Does::CommitsItself, &["main"]) };
+    for (status, open) in [(IN, true), (OUT, false)] {
+        let mut transaction = Transaction::default();
+        run(&mut transaction, &unit(BEGIN, &[]), 1, IN);
+        run(&mut transaction, &unit(Does::Dml, &["main"]), 2, IN);
+        let (_, after) = run(&mut transaction, &maybe, 3, status);
+        assert_eq!((transaction.is_open(), after.opaque), (open, open));
+        assert_eq!(transaction.wrote(), open);
+    }
+}
+
+#[test]
+fn failed_ddl_commits_nothing_and_is_not_run_again() {
+    let mut transaction = Transaction::default();
+    run(&mut transaction, &unit(BEGIN, &[]), 1, IN);
+    run(&mut transaction, &read("main"), 2, IN);
+    let err = ErrInfo::new(1050, "HY000", "table with name t already exists");
+    let facts = Facts { status: None, err: Some(&err), clock: 3, autocommit: true };
+    let after = transaction.after(&unit(Does::CommitsItself, &["main"]), facts, None);
+    assert!(after.opaque && after.committed.is_empty() && !after.logged && transaction.is_open());
 }
