@@ -281,7 +281,7 @@ impl Both {
                 }
             }
             Event::Keep(seat) if free(self, seat) => {
-                self.core.keep(self.tickets[seat], now);
+                self.core.keep(self.tickets[seat], OwnRows::Always, now);
                 for key in self.held(seat) {
                     let lane = self.lane(&key);
                     let since = *lane.own_rows_since.get_or_insert(now);

@@ -549,10 +549,11 @@ fn habits_are_learned_from_commits_and_from_keeps_that_were_too_slow() {
     step(Committed::Other, true, "DOLT_ADD says nothing");
     step(Committed::Dolt, true, "as believed");
     step(Committed::Dolt, true, "a Dolt commit without a SQL commit teaches nothing");
-    step(Committed::Sql, true, "score 2");
-    step(Committed::Sql, true, "score 1");
-    step(Committed::Sql, false, "score 0");
-    step(Committed::Dolt, true, "score 1");
+    for at in 1..COMMITS_PER_MISS * 2 {
+        step(Committed::Sql, true, &format!("{at} in a row"));
+    }
+    step(Committed::Sql, false, "twice as many in a row as a miss takes: score 0");
+    step(Committed::Dolt, true, "one Dolt commit is enough");
     let mut town = Town::strangers();
     town.take(A, MAIN);
     town.commit(A, MAIN, Committed::Sql);
@@ -561,6 +562,8 @@ fn habits_are_learned_from_commits_and_from_keeps_that_were_too_slow() {
     town.pass(1000 * MS);
     assert_eq!(town.look(B), Look::Granted);
     assert!(!believes(&town));
+    town.take(B, &["db/x"]);
+    assert!(town.core.believes(B, OwnRows::Learn), "a session that has not shown anything yet, for a moment");
     town.commit(A, MAIN, Committed::Sql);
     town.commit(A, MAIN, Committed::Dolt);
     assert!(believes(&town), "the commit that was too slow counted once");

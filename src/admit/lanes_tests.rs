@@ -123,7 +123,7 @@ async fn a_kept_lane_is_taken_over_after_exactly_one_second_and_that_is_learned(
     let snapshot = keeper.snapshot();
     keeper.committed(&main, Committed::Sql);
     assert!(keeper.believes(OwnRows::Learn));
-    keeper.keep();
+    keeper.keep(OwnRows::Always);
     keeper.idle();
     let began = Instant::now();
     assert!(matches!(lanes.view(began)[0].holder.as_ref().unwrap().state, HolderState::Kept(_)));

@@ -15,8 +15,9 @@ use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows
 use crate::clients::Doing;
 use crate::config;
 use crate::dolt::errors;
+use crate::statement::fate::{self, StateBefore};
+use crate::statement::relay;
 use crate::statement::transaction::{Digest, Does, Facts, WhyNot};
-use crate::statement::{fate, relay};
 use crate::wire::command::Command;
 use crate::wire::reply::{Outcome, ReplyTracker};
 use crate::wire::response::{ErrInfo, OkInfo};
@@ -64,12 +65,8 @@ impl Session {
 
     /// Whether anything that the open transaction depends on has moved since its snapshot.
     pub fn has_moved(&self, job: &Job) -> bool {
-        let Some((_, snapshot)) = self.transaction.snapshot() else { return false };
-        let (mut reads, writes) = self.transaction.depends_on();
-        for lane in writes.union(&job.unit.writes) {
-            reads.lane(lane);
-        }
-        self.context.lanes.moved_since(&reads, snapshot)
+        let lanes = &self.context.lanes;
+        self.transaction.has_moved(&job.unit.writes, |reads, clock| lanes.moved_since(reads, clock))
     }
 
     /// The lanes of everything that was read.
@@ -158,17 +155,15 @@ impl Session {
             (false, false) => Committed::Sql,
         };
         self.names_changed |= job.unit.changes_names;
-        if !after.committed.is_empty() {
+        if !after.committed.is_empty() && self.has_moved_nothing(job) {
+            // A CREATE TABLE IF NOT EXISTS of one that exists, an UPDATE of no row: nobody's snapshot is older by it.
+            self.names_changed = false;
+        } else if !after.committed.is_empty() {
             if std::mem::take(&mut self.names_changed) {
                 self.forget_names(&after.committed, job.unit.reads.is_everything());
             }
             self.seat.committed(&after.committed, kind);
-            let now = self.seat.snapshot();
-            // Its own commit is in the snapshot of what the same command has begun; if nobody else's came meanwhile,
-            // that is known.
-            if after.fresh && self.transaction.is_open() && now == job.clock + 1 {
-                self.transaction.ran_again(now);
-            }
+            self.transaction.moved_itself(&after.committed, self.seat.snapshot());
         }
         self.dolt_commits |= job.unit.dolt_commit;
         if kind == Committed::Sql && err.is_none() && !after.committed.is_empty() && self.auto_commits() {
@@ -183,6 +178,16 @@ impl Session {
         } else {
             self.seat.release_all();
         }
+    }
+
+    /// Whether Dolt's data are seen to be what they were before the command.
+    fn has_moved_nothing(&self, job: &Job) -> bool {
+        let Some(journals) = &self.context.journals else { return false };
+        !job.before.is_empty()
+            && job.before.iter().all(|watched| match &watched.before {
+                StateBefore::Root(before) => journals.root(&watched.database) == Some(*before),
+                _ => false,
+            })
     }
 
     /// What was sent may still be running, and nobody can say for how long: the lanes are given back once it is gone.

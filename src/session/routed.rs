@@ -119,6 +119,8 @@ impl Session {
         if let Err(trouble) = entered {
             return Err(refuse(&mut session.client, seq, trouble.into_err()).await);
         }
+        // By now the process may be known: its name says more than its driver's.
+        session.seat = context.lanes.seat(session.who());
         session.client.send_packet(seq, &ok_payload(OkInfo::default())).await?;
         session.show();
         Ok(session)

@@ -4,7 +4,7 @@
 //! Always: whatever may commit has its lanes named in its [`Plan`], and a transaction that read before it
 //! had them is validated before it may commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::admit::{LaneKey, Reads};
@@ -136,6 +136,8 @@ struct Open {
     writes: BTreeSet<LaneKey>,
     /// Rows were changed.
     wrote: bool,
+    /// Lanes that it moved itself, by something that did not end it, and the commit clock then.
+    own: BTreeMap<LaneKey, u64>,
 }
 
 /// A session's transaction.
@@ -187,8 +189,6 @@ pub struct After {
     pub logged: bool,
     /// The transaction goes on, but can't be run again any more.
     pub opaque: bool,
-    /// What goes on has its snapshot from after this command.
-    pub fresh: bool,
 }
 
 impl Transaction {
@@ -296,6 +296,7 @@ impl Transaction {
             reads: Reads::default(),
             writes: BTreeSet::new(),
             wrote: false,
+            own: BTreeMap::new(),
         });
     }
 
@@ -311,7 +312,38 @@ impl Transaction {
     pub fn ran_again(&mut self, clock: u64) {
         if let State::Open(open) = &mut self.state {
             open.snapshot = clock;
+            open.own.clear();
         }
+    }
+
+    /// What is open has moved these lanes itself, which it holds and had validated.
+    pub fn moved_itself(&mut self, lanes: &BTreeSet<LaneKey>, clock: u64) {
+        if let State::Open(open) = &mut self.state {
+            open.own.extend(lanes.iter().map(|lane| (lane.clone(), clock)));
+        }
+    }
+
+    /// Whether anything that the open transaction depends on, or that these lanes have, moved after its snapshot.
+    pub fn has_moved(&self, others: &BTreeSet<LaneKey>, moved_since: impl Fn(&Reads, u64) -> bool) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        let mut reads = Reads::default();
+        if open.reads.is_everything() {
+            reads.everything();
+        }
+        open.reads.databases().iter().for_each(|database| reads.database(database));
+        let lanes: BTreeSet<&LaneKey> = open.reads.lanes().iter().chain(&open.writes).chain(others).collect();
+        let mut own_moved = false;
+        for lane in lanes {
+            match open.own.get(lane) {
+                Some(clock) => {
+                    let mut one = Reads::default();
+                    one.lane(lane);
+                    own_moved |= moved_since(&one, *clock);
+                }
+                None => reads.lane(lane),
+            }
+        }
+        own_moved || moved_since(&reads, open.snapshot)
     }
 
     /// It was rolled back, and the client is told 1213. What it depended on is taken first the next time.
@@ -353,7 +385,6 @@ impl Transaction {
                 }
             }
             Does::Begin { .. } if !failed => {
-                after.fresh = true;
                 after.committed = self.written();
                 let begin = begin_text.map_or(Begin::Odd, Begin::Text);
                 self.begins(begin, facts.clock);
@@ -380,7 +411,7 @@ impl Transaction {
                         State::Closed => {}
                         State::Open(open) if failed || !is_over => {
                             open.wrote |= !unit.writes.is_empty();
-                            (after.opaque, after.fresh) = (true, true);
+                            after.opaque = true;
                         }
                         _ if failed => {}
                         state if explicit => *state = State::Begun(Begin::Odd),
@@ -400,10 +431,7 @@ impl Transaction {
                     _ if !is_open => self.state = State::Closed,
                     // What is open now began somewhere in the middle.
                     State::Open(open) if was_open => open.begin = Begin::Odd,
-                    _ => {
-                        after.fresh = true;
-                        self.begins(Begin::Odd, facts.clock);
-                    }
+                    _ => self.begins(Begin::Odd, facts.clock),
                 }
                 if let State::Open(open) = &mut self.state {
                     after.opaque = true;
