@@ -114,7 +114,8 @@ impl Session {
     }
 
     async fn settle_as_done(&mut self, job: &Job) {
-        self.settle(job, Some(self.status() & STATUS_AUTOCOMMIT), None, Some(Digest::NONE)).await;
+        let ok = OkInfo { status: self.status() & STATUS_AUTOCOMMIT, ..OkInfo::default() };
+        self.settle(job, Some(ok), None, Some(Digest::NONE)).await;
     }
 
     /// The answer to CALL DOLT_COMMIT.

@@ -108,11 +108,11 @@ impl Session {
             Some(Outcome::Err(err)) => Some(err.clone()),
             _ => None,
         };
-        let status = match tracker.outcome() {
-            Some(Outcome::Ok(OkInfo { status, .. })) => Some(*status),
+        let ok = match tracker.outcome() {
+            Some(Outcome::Ok(ok)) => Some(*ok),
             _ => None,
         };
-        self.settle(job, status, err.as_ref(), Some(digest)).await;
+        self.settle(job, ok, err.as_ref(), Some(digest)).await;
     }
 
     /// The same for an error that was held back.
@@ -124,10 +124,13 @@ impl Session {
     pub async fn settle(
         &mut self,
         job: &Job,
-        status: Option<u16>,
+        ok: Option<OkInfo>,
         err: Option<&ErrInfo>,
         digest: Option<Digest>,
     ) {
+        let status = ok.map(|ok| ok.status);
+        // Without a row changed a look at the root is worth its microseconds.
+        let changed_rows = ok.map_or(0, |ok| ok.affected_rows);
         // Its SQL transaction is committed all the same.
         let err = err.filter(|err| !errors::is_nothing_to_commit(&err.message));
         let was_open = self.transaction.is_open();
@@ -155,7 +158,7 @@ impl Session {
             (false, false) => Committed::Sql,
         };
         self.names_changed |= job.unit.changes_names;
-        if !after.committed.is_empty() && self.has_moved_nothing(job) {
+        if !after.committed.is_empty() && changed_rows == 0 && self.has_moved_nothing(job) {
             // A CREATE TABLE IF NOT EXISTS of one that exists, an UPDATE of no row: nobody's snapshot is older by it.
             self.names_changed = false;
         } else if !after.committed.is_empty() {

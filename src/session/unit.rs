@@ -117,7 +117,6 @@ impl Session {
         };
         let effects = Effects::of(&text, is_known, DoubleQuotes::Text);
         self.learn_current_default().await;
-        plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         let may_read_only = effects.whole
             && effects.statements.iter().all(|effect| {
                 let calls =
@@ -135,6 +134,7 @@ impl Session {
                 return (unit, None, begin);
             }
         }
+        plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         unit.does = does_of(&effects, &text, self.state.autocommit);
         unit.repeatable = effects.statements.iter().all(is_repeatable);
         unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
@@ -184,8 +184,7 @@ impl Session {
                 || dolt_call(effect).is_some_and(|call| names_branches(&call.takes))
                 || effect.qualifiers.iter().any(|qualifier| qualifier.revision.is_some())
         };
-        let in_revision = self.state.database.as_deref().is_some_and(|name| name.contains(['/', '@']));
-        let listing = match in_revision || effects.statements.iter().any(asks) {
+        let listing = match effects.statements.iter().any(asks) {
             true => self.listing().await.ok(),
             false => None,
         };
