@@ -7,8 +7,14 @@ pub mod wire;
 pub mod statement {
     #[path = "../../src/statement/body.rs"]
     mod body;
+    #[path = "../../src/statement/changing.rs"]
+    pub mod changing;
     #[path = "../../src/statement/classify.rs"]
     pub mod classify;
+    #[path = "../../src/statement/effects.rs"]
+    pub mod effects;
+    #[path = "../../src/statement/head.rs"]
+    mod head;
     #[path = "../../src/statement/lexer.rs"]
     pub mod lexer;
     #[path = "../../src/statement/reader.rs"]
@@ -17,5 +23,11 @@ pub mod statement {
     mod set;
     #[path = "../../src/statement/summary.rs"]
     mod summary;
+}
+/// The table that classifying looks things up in.
+#[path = "."]
+pub mod dolt {
+    #[path = "../../src/dolt/procedures.rs"]
+    pub mod procedures;
 }
 pub mod targets;

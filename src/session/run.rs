@@ -15,6 +15,8 @@ use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
 use crate::admit::{Cause, Committed, Outcome};
+use crate::branch::sql_literal;
+use crate::pool::Question;
 use crate::statement::fate::{StateBefore, Verdict, Watched};
 use crate::statement::relay::{self, Stopped};
 use crate::statement::retry::{self, Action, Effort, Failure, Means, Phase};
@@ -75,6 +77,11 @@ impl Session {
         if incoming.is_whole() {
             self.client.skip(&incoming).await?;
         }
+        if let (Some(args), true) = (job.unit.fetches.take(), self.transaction.is_closed()) {
+            self.fetch_first(&args).await?;
+            // However long that took, its turn at the lane begins now.
+            job.deadline = Instant::now() + job.budget;
+        }
         self.seat.busy();
         if !job.wants.lanes.is_empty() {
             self.seat.doing(&job.plan.label);
@@ -96,6 +103,34 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Fetches what a DOLT_PULL is about to merge, so that the lane need not wait for a network. Whatever goes wrong,
+    /// the pull itself will say.
+    async fn fetch_first(&mut self, args: &[String]) -> Result<(), Ending> {
+        if self.ensure_backend_again().await.is_err() {
+            return Ok(());
+        }
+        let args: Vec<String> = args.iter().map(|arg| sql_literal(arg)).collect();
+        let question = Question::Query(format!("CALL DOLT_FETCH({})", args.join(", ")));
+        let _ours = self.current_lane().zip(self.context.bypass.as_ref()).map(|(l, b)| b.touch(l.database()));
+        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
+        self.in_flight = true;
+        let questions = [question];
+        let fetched = tokio::select! {
+            biased;
+            fetched = backend.ask(&questions) => fetched,
+            ending = relay::client_gone(&mut self.client) => return Err(ending),
+        };
+        self.in_flight = false;
+        match fetched {
+            Ok(_) => self.state.may_leave_residue(self.transaction.is_open()),
+            Err(error) => {
+                debug!(%error, "the fetch before a pull was lost");
+                self.drop_backend();
+            }
+        }
+        Ok(())
     }
 
     /// One try.
@@ -432,7 +467,7 @@ impl Session {
     pub async fn roll_back(&mut self) {
         let Some(backend) = self.backend.as_mut() else { return };
         self.in_flight = true;
-        let asked = backend.ask(&[crate::pool::Question::query("ROLLBACK")]).await;
+        let asked = backend.ask(&[Question::query("ROLLBACK")]).await;
         self.in_flight = false;
         self.state.residue = false;
         if asked.is_err() {

@@ -14,7 +14,7 @@ use super::prepared::{self, Execute};
 use super::route::Requested;
 use super::routed::Session;
 use crate::admit::{LaneKey, Reads};
-use crate::dolt::procedures::{self, Call, Takes};
+use crate::dolt::procedures::{self, Call, Network, Takes};
 use crate::observe::redact;
 use crate::statement::attribution::{Attributed, Place as Where};
 use crate::statement::changing::Changing;
@@ -143,6 +143,9 @@ impl Session {
                 unit.dolt = true;
                 unit.dolt_commit |= call.dolt_commits;
                 unit.surely_commits &= surely_commits(effect);
+                if let (Network::FetchFirst(args), true) = (call.network, unit.single) {
+                    unit.fetches = Some(args);
+                }
             }
         }
         let attributed = self.attribute(&text, &effects).await;

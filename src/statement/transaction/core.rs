@@ -22,6 +22,7 @@ impl Unit {
             dolt_commit: false,
             surely_commits: true,
             changes_names: false,
+            fetches: None,
             unknown_lanes: false,
             repeatable: true,
             single: true,
@@ -46,6 +47,8 @@ pub struct Unit {
     pub surely_commits: bool,
     /// Names may mean something else afterwards: tables, views, triggers.
     pub changes_names: bool,
+    /// The arguments of a DOLT_FETCH that does the long part of it, without a lane.
+    pub fetches: Option<Vec<String>>,
     /// Its lanes could not be told.
     pub unknown_lanes: bool,
     /// Running it twice does no more than running it once.
