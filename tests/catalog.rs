@@ -1,17 +1,21 @@
 //! What the catalogue says that names mean, against what a real Dolt then does: every branch whose hash a
 //! statement moved is among those it was attributed to.
 
+#[path = "support/settings.rs"]
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use branchline::catalog::{Catalog, Schema};
-use branchline::config::{Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing};
+use branchline::config::{Config, DoltSource};
 use branchline::dolt::{ControlSession, Dolt};
 use branchline::statement::attribution::{Attributed, Place};
 use branchline::statement::effects::Effects;
 use branchline::statement::lexer::DoubleQuotes;
+use settings::settings;
 use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -19,33 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const BRANCHES: [(&str, &str); 4] = [("d", "main"), ("d", "b"), ("e", "main"), ("e", "b")];
 
 fn config(town: &Path) -> Config {
-    Config {
-        listen: vec![],
-        socket: None,
-        data_dir: town.join("data"),
-        state_dir: town.join("state"),
-        config_file: None,
-        dolt: DoltConfig {
-            source: DoltSource::Private { binary: None },
-            health_interval: Duration::from_secs(1),
-            health_timeout: Duration::from_secs(5),
-            stop_timeout: Duration::from_secs(30),
-        },
-        routing: Routing {
-            main_only: vec![],
-            create_pattern: Some(Glob::new("polecat-*")),
-            user_separator: None,
-            env_exclude: vec![],
-            rules: vec![],
-        },
-        lanes: LanesConfig::default(),
-        limits: Limits {
-            clients_max: 100,
-            handshake_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
-        },
-        log: LogConfig { filter: "info".into(), json: false, rotate_bytes: 1 << 20, rotate_keep: 3 },
-    }
+    settings(town, DoltSource::Private { binary: None })
 }
 
 /// The session of the tests is on d's branch b and on e's main.

@@ -1,15 +1,17 @@
 //! The supervisor against a real Dolt: start, crash, wedge, lock, stop, and nothing left behind.
 
+#[path = "support/settings.rs"]
+mod settings;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use branchline::config::{
-    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret,
-};
+use branchline::config::{Config, DoltSource, Secret};
 use branchline::dolt::{ControlError, Dolt, Ready, StartError, State};
 use rustix::process::{Pid, Signal, kill_process};
+use settings::settings;
 use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -17,33 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const CHILD_OF: &str = "BRANCHLINE_TEST_SUPERVISE";
 
 fn config(town: &Path) -> Config {
-    Config {
-        listen: vec![],
-        socket: None,
-        data_dir: town.join("data"),
-        state_dir: town.join("state"),
-        config_file: None,
-        dolt: DoltConfig {
-            source: DoltSource::Private { binary: None },
-            health_interval: Duration::from_millis(300),
-            health_timeout: Duration::from_secs(1),
-            stop_timeout: Duration::from_secs(30),
-        },
-        routing: Routing {
-            main_only: vec![],
-            create_pattern: Some(Glob::new("polecat-*")),
-            user_separator: None,
-            env_exclude: vec![],
-            rules: vec![],
-        },
-        lanes: LanesConfig::default(),
-        limits: Limits {
-            clients_max: 100,
-            handshake_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
-        },
-        log: LogConfig { filter: "info".into(), json: false, rotate_bytes: 1 << 20, rotate_keep: 3 },
-    }
+    settings(town, DoltSource::Private { binary: None })
 }
 
 async fn start(config: &Config) -> Result<Dolt, StartError> {

@@ -3,52 +3,21 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use branchline::config::{
-    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret,
-};
+use branchline::config::{Config, DoltSource, Secret};
 use branchline::dolt::journal::Journals;
 use branchline::dolt::{Dolt, Ready, State};
 use branchline::statement::fate::{Fate, StateBefore, Triple, Verdict, Watched, What, find_out};
 use rustix::process::{Pid, Signal, kill_process};
 use support::plain::PlainDolt;
 use support::raw::{Client, Login};
+use support::settings::settings;
 use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-
-fn config(town: &Path, source: DoltSource) -> Config {
-    Config {
-        listen: vec![],
-        socket: None,
-        data_dir: town.join("data"),
-        state_dir: town.join("state"),
-        config_file: None,
-        dolt: DoltConfig {
-            source,
-            health_interval: Duration::from_millis(300),
-            health_timeout: Duration::from_secs(1),
-            stop_timeout: Duration::from_secs(30),
-        },
-        routing: Routing {
-            main_only: vec![],
-            create_pattern: Some(Glob::new("polecat-*")),
-            user_separator: None,
-            env_exclude: vec![],
-            rules: vec![],
-        },
-        lanes: LanesConfig::default(),
-        limits: Limits {
-            clients_max: 100,
-            handshake_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
-        },
-        log: LogConfig { filter: "info".into(), json: false, rotate_bytes: 1 << 20, rotate_keep: 3 },
-    }
-}
 
 async fn start(config: &Config) -> Dolt {
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_branchline"));
@@ -83,7 +52,7 @@ struct Scene {
 impl Scene {
     async fn private() -> Self {
         let town = tempfile::tempdir().expect("temp dir");
-        let config = config(town.path(), DoltSource::Private { binary: None });
+        let config = settings(town.path(), DoltSource::Private { binary: None });
         let dolt = start(&config).await;
         let journals = Some(Journals::new(&config.data_dir));
         Self { dolt, journals, _town: town }.with_tables()
@@ -97,7 +66,7 @@ impl Scene {
             user: "root".into(),
             password: Secret::new(""),
         };
-        let dolt = start(&config(town.path(), source)).await;
+        let dolt = start(&settings(town.path(), source)).await;
         Self { dolt, journals: None, _town: town }.with_tables()
     }
 

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use super::clock::CommitClock;
 use super::counters::{Counters, Totals};
 use super::effects::{Effects, Lending, Note};
-use super::habits::{Habits, OwnRows};
+use super::habits::Habits;
 use super::lane::{Holder, Lane, Place, Rank};
 use super::lane_key::LaneKey;
 use super::record::{Absent, Activity, Held, OwnRowsState, Record, Ticket, Waiting, Who};
+use crate::config::OwnRows;
 
 /// Holding a lane for longer while others wait is worth a warning.
 const HELD_LONG: Duration = Duration::from_secs(1);

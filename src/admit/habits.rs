@@ -4,23 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::config::OwnRows;
+
 /// Program and account pairs remembered; past it the half used least recently is forgotten.
 const ENTRIES_MAX: usize = 4096;
 const SCORE_FIRST: i8 = 1;
 const SCORE_MAX: i8 = 3;
 const SCORE_MIN: i8 = -3;
-
-/// What a rule says about keeping a lane from a SQL commit until the DOLT_COMMIT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OwnRows {
-    /// As this program and account have behaved so far.
-    #[default]
-    Learn,
-    /// Keep it.
-    Always,
-    /// Don't.
-    Never,
-}
 
 /// Scores by program and account.
 #[derive(Debug, Default)]

@@ -10,11 +10,11 @@ use super::clock::Reads;
 use super::commits::Committed;
 use super::core::{Look, Step};
 use super::counters::{Cause, Outcome};
-use super::habits::OwnRows;
 use super::lane_key::LaneKey;
 use super::lanes::{Lanes, Station, now};
 use super::record::Ticket;
 use super::view::NotTaken;
+use crate::config::OwnRows;
 
 /// One session's handle.
 #[derive(Debug)]

@@ -13,7 +13,6 @@ use super::routed::Session;
 use super::run::Tried;
 use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows, Reads};
 use crate::clients::Doing;
-use crate::config;
 use crate::dolt::errors;
 use crate::statement::fate::{self, StateBefore};
 use crate::statement::relay;
@@ -222,12 +221,7 @@ impl Session {
     }
 
     fn own_rows(&self) -> OwnRows {
-        let rules = self.context.config.lanes.choose(&self.identity, self.state.database.as_deref());
-        match rules.own_rows {
-            config::OwnRows::Learn => OwnRows::Learn,
-            config::OwnRows::Always => OwnRows::Always,
-            config::OwnRows::Never => OwnRows::Never,
-        }
+        self.context.config.lanes.choose(&self.identity, self.state.database.as_deref()).own_rows
     }
 
     fn log_command(&mut self, job: &Job, digest: Option<Digest>) {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod plain;
 pub mod process;
 pub mod raw;
+pub mod settings;
 pub mod town;
 pub mod watch;
 
