@@ -116,7 +116,6 @@ impl Session {
             _ => incoming.is_whole(),
         };
         let effects = Effects::of(&text, is_known, DoubleQuotes::Text);
-        self.learn_current_default().await;
         let may_read_only = effects.whole
             && effects.statements.iter().all(|effect| {
                 let calls =
@@ -124,19 +123,20 @@ impl Session {
                 !effect.class.writes() && !effect.locking && !calls
             });
         let single = effects.whole && effects.statements.len() == 1;
-        let mut unit = Unit { single, ..Unit::nothing() };
-        // Most commands are reads outside of a transaction: nobody asks what they read.
-        if may_read_only && self.transaction.is_closed() && self.state.autocommit {
-            unit.does = does_of(&effects, &text, self.state.autocommit);
-            if !matches!(unit.does, Does::Anything) {
-                unit.repeatable = effects.statements.iter().all(is_repeatable);
-                let begin = begin_text(&unit, &text);
-                return (unit, None, begin);
-            }
+        let mut unit = Unit {
+            does: does_of(&effects, &text, self.state.autocommit),
+            repeatable: effects.statements.iter().all(is_repeatable),
+            single,
+            ..Unit::nothing()
+        };
+        // Most commands are reads outside of a transaction: nobody asks what they read, nor where.
+        let is_outside = self.transaction.is_closed() && self.state.autocommit;
+        if may_read_only && is_outside && unit.does != Does::Anything {
+            let begin = begin_text(&unit, &text);
+            return (unit, None, begin);
         }
+        self.learn_current_default().await;
         plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
-        unit.does = does_of(&effects, &text, self.state.autocommit);
-        unit.repeatable = effects.statements.iter().all(is_repeatable);
         unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
         for effect in &effects.statements {
             if let Some(call) = dolt_call(effect) {
