@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod log;
+pub mod progress;
 pub mod redact;
 pub mod rotate;
 pub mod time;
