@@ -1,0 +1,1 @@
+//! Rules by table, and properties of them.
