@@ -7,6 +7,7 @@ pub mod fork;
 mod forks;
 pub mod gates;
 pub mod recover;
+pub mod vanished;
 
 pub use book::{Book, Ended, Intent, Tombstone};
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
