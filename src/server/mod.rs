@@ -5,7 +5,7 @@
 mod console;
 mod dump;
 mod lanes;
-mod listen;
+pub mod listen;
 mod signals;
 
 use std::io::{self, Write};
@@ -24,6 +24,7 @@ use crate::admin::{BindError, Console};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
+use crate::branch;
 use crate::branch::vanished::{self, Vanished};
 use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
@@ -130,6 +131,8 @@ async fn serve_with(
     let stopping = CancellationToken::new();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
+    let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
+    tokio::spawn(reaping);
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
@@ -154,7 +157,8 @@ async fn serve_with(
     Ok(())
 }
 
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
+/// What all sessions share, for this Dolt.
+pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
