@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod document;
 mod lanes;
+mod merge;
 mod password_file;
 pub mod places;
 pub mod problem;
@@ -21,6 +22,7 @@ pub mod rule;
 mod resolve_tests;
 
 pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
+pub use merge::{CellRule, DeleteRule, MergePolicy, MergeRule, UPDATED_AT};
 pub use password_file::read as read_password;
 
 /// Everything `branchline serve` runs by.
@@ -42,6 +44,8 @@ pub struct Config {
     pub routing: Routing,
     /// How writes wait for each other; see `admit`.
     pub lanes: LanesConfig,
+    /// How conflicts of merges are resolved; see `merge`.
+    pub merge: MergePolicy,
     /// Upper bounds.
     pub limits: Limits,
     /// What is written to our log.

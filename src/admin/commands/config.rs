@@ -61,6 +61,9 @@ fn rows(config: &Config) -> Table {
     for (index, each) in lanes.rules.iter().enumerate() {
         row(&format!("lanes.rules[{index}]"), each.to_string().into());
     }
+    for (index, each) in config.merge.rules.iter().enumerate() {
+        row(&format!("merge.rules[{index}]"), each.to_string().into());
+    }
     row("limits.clients_max", config.limits.clients_max.into());
     row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());
     row("limits.drain_timeout_s", config.limits.drain_timeout.as_secs().into());
