@@ -16,6 +16,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::dolt::journal::Journals;
 use crate::dolt::{Control, Dolt};
+use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::statement::transaction::LogBudget;
@@ -45,6 +46,8 @@ pub struct Context {
     pub gates: Gates,
     /// Branches that were deleted past Branchline's own commands.
     pub vanished: Vanished,
+    /// What merges decided.
+    pub audit: AuditLog,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
     /// What names mean.
