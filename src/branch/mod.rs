@@ -1,10 +1,18 @@
-//! Branches as things of their own: which there are, and making new ones.
+//! Branches as things of their own: which there are, making new ones, and their end.
 //! Does not choose a session's branch: `session::route` does.
 
+pub mod base;
+mod create;
 mod directory;
+mod drop;
+pub mod finish;
 pub mod fork;
 mod forks;
 pub mod recover;
+mod undrop;
 
+pub use create::{Created, ForkRequest, create};
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
+pub use drop::{DropError, DropRequest, Dropped, Undropped, drop_branch};
 pub use forks::{ForkFailed, Forks};
+pub use undrop::{expire_dropped, undrop};
