@@ -8,6 +8,8 @@ mod drop;
 pub mod finish;
 pub mod fork;
 mod forks;
+pub mod history;
+pub mod main_tables;
 pub mod recover;
 mod undrop;
 
