@@ -24,7 +24,7 @@ use crate::admin::{BindError, Console};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
-use crate::branch::{Branches, Forks};
+use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::resolve::CONSOLE_SOCKET;
@@ -60,6 +60,9 @@ pub enum ServeError {
     /// The assigned rules could not be read.
     #[error(transparent)]
     Assigned(#[from] crate::session::route::assigned::AssignedError),
+    /// What is known of branches could not be read.
+    #[error(transparent)]
+    Book(#[from] crate::branch::book::BookError),
     /// The console's socket could not be made.
     #[error(transparent)]
     Console(#[from] BindError),
@@ -113,8 +116,9 @@ async fn serve_with(
     signals: &mut Signals,
 ) -> Result<(), ServeError> {
     let assigned = AssignedRules::load(&config.state_dir)?;
+    let book = Arc::new(Book::load(&config.state_dir)?);
     let console = Console::bind(&config.state_dir.join(CONSOLE_SOCKET))?;
-    let context = Arc::new(context(config, dolt.clone(), assigned));
+    let context = Arc::new(context(config, dolt.clone(), assigned, book));
     recover_forks(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
@@ -141,7 +145,7 @@ async fn serve_with(
     Ok(())
 }
 
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
+fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
@@ -160,6 +164,8 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         journals,
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
+        book,
+        gates: Gates::new(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
