@@ -1,7 +1,14 @@
 //! Owns the names and records of what is kept beside a branch: its base tag, and the tags of dropped ones.
-//! Does not talk to Dolt. Always: a record that can't be read is as good as none.
+//! Does not decide when there is one. Always: a record that can't be read is as good as none, and a snapshot that
+//! was cut off is known by its message and taken back by whoever comes next.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
 use serde::{Deserialize, Serialize};
+
+use super::directory::sql_literal;
 
 /// The tag of a branch's base: main as it was at the fork, with the rows of ignored tables.
 pub const BASE_PREFIX: &str = "branchline-base/";
@@ -39,6 +46,72 @@ impl ForkRecord {
     pub fn message(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Of a commit that exists only to be tagged.
+pub const SNAPSHOT_MESSAGE: &str = "Branchline: a snapshot of this branch, taken back at once";
+
+/// Now.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A table that differs from HEAD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Uncommitted {
+    pub table: String,
+    pub staged: bool,
+    pub status: String,
+    pub ignored: bool,
+}
+
+/// Tables of the current branch that differ from HEAD, ignored ones too.
+pub(super) async fn uncommitted(conn: &mut Conn) -> Result<Vec<Uncommitted>, mysql_async::Error> {
+    let sql = "SELECT table_name, staged, status, ignored FROM dolt_status_ignored";
+    conn.query_map(sql, |(table, staged, status, ignored)| Uncommitted { table, staged, status, ignored })
+        .await
+}
+
+/// Dolt-commits all that is uncommitted on the current branch, ignored tables too; to be tagged, and taken back
+/// with `take_back`. The tables.
+pub(super) async fn snapshot(conn: &mut Conn) -> Result<Vec<Uncommitted>, mysql_async::Error> {
+    let tables = uncommitted(conn).await?;
+    let ignored: Vec<String> =
+        tables.iter().filter(|table| table.ignored).map(|table| sql_literal(&table.table)).collect();
+    if !ignored.is_empty() {
+        conn.query_drop(format!("CALL DOLT_ADD('-f', {})", ignored.join(", "))).await?;
+    }
+    if !tables.is_empty() {
+        conn.query_drop(format!("CALL DOLT_COMMIT('-A', '-m', {})", sql_literal(SNAPSHOT_MESSAGE))).await?;
+    }
+    Ok(tables)
+}
+
+/// What `snapshot` committed is uncommitted again.
+pub(super) async fn take_back(conn: &mut Conn) -> Result<(), mysql_async::Error> {
+    conn.query_drop("CALL DOLT_RESET('--soft', 'HEAD~1')").await?;
+    conn.query_drop("CALL DOLT_RESET()").await
+}
+
+/// Tags the current branch as the base of `branch`, with what is uncommitted on it, if anything may be.
+pub(super) async fn tag(
+    conn: &mut Conn,
+    branch: &str,
+    record: &ForkRecord,
+    may_be_uncommitted: bool,
+) -> Result<(), mysql_async::Error> {
+    let is_snapshot = may_be_uncommitted && !snapshot(conn).await?.is_empty();
+    let (tag, message) = (sql_literal(&base_tag(branch)), sql_literal(&record.message()));
+    conn.query_drop(format!("CALL DOLT_TAG({tag}, 'HEAD', '-m', {message})")).await?;
+    if is_snapshot {
+        take_back(conn).await?;
+    }
+    Ok(())
+}
+
+/// Removes a branch's base tag, if it has one.
+pub(super) async fn untag(conn: &mut Conn, branch: &str) -> Result<(), mysql_async::Error> {
+    conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await
 }
 
 /// The name of a branch's base tag.

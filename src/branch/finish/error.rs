@@ -103,3 +103,10 @@ pub enum FinishError {
     #[error("Branchline is stopping; run it again")]
     Interrupted,
 }
+
+impl FinishError {
+    /// Dolt refused this step.
+    pub(in crate::branch) fn at(step: &'static str) -> impl FnOnce(mysql_async::Error) -> Self {
+        move |source| Self::Dolt { step, source }
+    }
+}
