@@ -16,6 +16,7 @@ pub mod gates;
 mod hold;
 pub mod recover;
 mod undrop;
+pub mod vanished;
 
 pub use book::{Book, Ended, Intent, Tombstone};
 pub use create::{Created, ForkRequest, create};

@@ -25,6 +25,7 @@ use crate::admin::{BindError, Console, Jobs};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
+use crate::branch::vanished::{self, Vanished};
 use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
@@ -33,11 +34,15 @@ use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
 use crate::observe::bypass::Bypass;
+use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
-use crate::session::route::AssignedRules;
+use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
 use crate::statement::transaction::LogBudget;
+
+/// When sessions were on branches is written so often.
+const SEEN_FLUSH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Between two looks for writers who bypass us.
 const BYPASS_LOOK: Duration = Duration::from_secs(2);
@@ -127,6 +132,7 @@ async fn serve_with(
     let jobs = live.jobs.clone();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
+    let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -141,6 +147,9 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
+    if let Err(error) = seeing.await {
+        warn!(%error, "when branches were last used is not written");
+    }
     if let Err(error) = console.await {
         warn!(%error, "the console ended badly");
     }
@@ -168,6 +177,7 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>)
         forks: Forks::new(),
         book,
         gates: Gates::new(),
+        vanished: Vanished::default(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
@@ -194,6 +204,38 @@ async fn watch_for_bypasses(context: Arc<Context>, stopping: CancellationToken) 
         tokio::select! {
             () = tokio::time::sleep(BYPASS_LOOK) => {}
             () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Notes which branches sessions are on, and notices which ones come and go past us.
+async fn see_branches(context: Arc<Context>, stopping: CancellationToken) {
+    let mut last_flush = tokio::time::Instant::now();
+    loop {
+        if let Err(error) = vanished::notice(&context).await {
+            tracing::debug!(%error, "cannot tell which branches there are");
+        }
+        let is_last = tokio::select! {
+            () = tokio::time::sleep(BYPASS_LOOK) => false,
+            () = stopping.cancelled() => true,
+        };
+        if !is_last && last_flush.elapsed() < SEEN_FLUSH {
+            continue;
+        }
+        last_flush = tokio::time::Instant::now();
+        let now = unix_seconds(SystemTime::now());
+        for client in context.clients.all() {
+            let view = client.view();
+            if let (Some(database), Some(branch)) = (view.database, view.branch) {
+                context.book.saw(&Requested::parse(&database).database, &branch, now);
+            }
+        }
+        let book = Arc::clone(&context.book);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || book.flush()).await {
+            warn!(%error, "when branches were last used is not written");
+        }
+        if is_last {
+            return;
         }
     }
 }
