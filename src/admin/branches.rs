@@ -32,9 +32,6 @@ pub trait BranchBackend {
 
     /// `SHOW MAIN TABLES`
     async fn main_tables(&self, database: &str) -> Result<Vec<MainTable>, Refusal>;
-
-    /// `BRANCH RESOLVE`: remembers a decision for the next `BRANCH DONE`. What was remembered, in words.
-    async fn resolve(&self, decision: ResolveRequest, by: &str) -> Result<String, Refusal>;
 }
 
 /// Long work on branches.
@@ -78,6 +75,8 @@ pub enum BranchWork {
         /// Conflicts that are shown.
         limit: usize,
     },
+    /// `BRANCH RESOLVE`: remembers a decision for the next `BRANCH DONE`.
+    Resolve(ResolveRequest),
     /// `MAIN TABLE ADD`, `MAIN TABLE REMOVE`
     MainTable {
         /// Which of them.
@@ -197,6 +196,8 @@ pub enum Outcome {
     Reaped(Vec<ReapedRow>),
     /// Conflicts between a branch and main.
     Conflicts(Vec<ConflictRow>),
+    /// What was decided, in words.
+    Resolved(String),
     /// What was done on each branch.
     MainTable(Vec<BranchChange>),
 }
@@ -253,7 +254,11 @@ impl Outcome {
             Self::Reaped(branches) => {
                 (branches.iter().filter(|row| row.failed).count(), branches.len(), "reaped")
             }
-            Self::Created(_) | Self::Dropped(_) | Self::Undropped(_) | Self::Conflicts(_) => return None,
+            Self::Created(_)
+            | Self::Dropped(_)
+            | Self::Undropped(_)
+            | Self::Conflicts(_)
+            | Self::Resolved(_) => return None,
         };
         let were = if failed == 1 { "was" } else { "were" };
         (failed > 0).then(|| format!("{failed} of {all} branches {were} not {what}"))

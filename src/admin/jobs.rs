@@ -142,7 +142,10 @@ impl Jobs {
                 }
             };
             let result = ended.unwrap_or_else(|error| match error.is_panic() {
-                true => Err("it ended by a fault of Branchline's, which is in its log; look before you repeat it".to_owned()),
+                true => {
+                    Err("it ended by a fault of Branchline's, which is in its log; look before you repeat it"
+                        .to_owned())
+                }
                 false => Err("Branchline is stopping, it was given up: run it again".to_owned()),
             });
             jobs.end(id, result);
@@ -273,7 +276,10 @@ mod tests {
             .unwrap();
         tokio::task::yield_now().await;
         let seen = jobs.get(id).unwrap();
-        assert_eq!((seen.state, seen.what.as_str(), seen.by.as_str()), (JobState::Running, "finish a/b", "uid 0"));
+        assert_eq!(
+            (seen.state, seen.what.as_str(), seen.by.as_str()),
+            (JobState::Running, "finish a/b", "uid 0")
+        );
         assert_eq!(seen.progress, Seen { step: "merge".to_owned(), done: 1, total: Some(4) });
         assert!(jobs.outcome(id).is_none());
         go.send(()).unwrap();

@@ -22,8 +22,8 @@ pub use backend::{
     StatusReport,
 };
 pub use branches::{
-    BranchBackend, BranchRow, BranchWork, Choice, ConflictRow, CreateBranch, FinishBranches, Outcome, ReapedRow,
-    ResolveRequest, Which,
+    BranchBackend, BranchRow, BranchWork, Choice, ConflictRow, CreateBranch, FinishBranches, Outcome,
+    ReapedRow, ResolveRequest, Which,
 };
 pub use guard::PACKET_BYTES_MAX;
 pub use jobs::{JobRow, JobState, Jobs};

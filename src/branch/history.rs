@@ -207,7 +207,9 @@ impl Visit {
             }
             rows => rows?,
         };
-        let table = |row: &Row| Some((text(row, "table_name")?, row.as_ref(1).and_then(value).as_deref() == Some("1")));
+        let table = |row: &Row| {
+            Some((text(row, "table_name")?, row.as_ref(1).and_then(value).as_deref() == Some("1")))
+        };
         Ok(rows.iter().filter_map(table).collect())
     }
 
@@ -230,8 +232,13 @@ pub async fn log(
 ) -> Result<Vec<LogEntry>, HistoryError> {
     let mut visit = Visit::begin(control, branches, database, branch).await?;
     let mut entries = Vec::new();
-    let uncommitted: Vec<String> =
-        visit.uncommitted().await?.into_iter().filter(|(_, ignored)| !ignored).map(|(table, _)| table).collect();
+    let uncommitted: Vec<String> = visit
+        .uncommitted()
+        .await?
+        .into_iter()
+        .filter(|(_, ignored)| !ignored)
+        .map(|(table, _)| table)
+        .collect();
     if !uncommitted.is_empty() {
         let message = uncommitted.join(", ");
         let kind = LogKind::Uncommitted;
@@ -269,7 +276,13 @@ fn fork_entry(record: ForkRecord) -> LogEntry {
     let worker = worker.map(|worker| format!(" for {worker}")).unwrap_or_default();
     let at = crate::observe::time::utc(std::time::UNIX_EPOCH + Duration::from_secs(at));
     let message = format!("forked from {from_branch}{worker}");
-    LogEntry { kind: LogKind::ForkRecord, commit: Some(from_commit), author: Some(by), date: Some(at), message }
+    LogEntry {
+        kind: LogKind::ForkRecord,
+        commit: Some(from_commit),
+        author: Some(by),
+        date: Some(at),
+        message,
+    }
 }
 
 /// What finishing the branch would bring to main, with its uncommitted rows: table by table, against the commit
@@ -293,7 +306,9 @@ pub async fn diff(
         left = left.saturating_sub(table.rows.len());
     }
     // An ignored table is looked at even where nothing in it changed.
-    tables.retain(|table| !table.ignored || table.counts != Some(RowCounts::default()) || table.problem.is_some());
+    tables.retain(|table| {
+        !table.ignored || table.counts != Some(RowCounts::default()) || table.problem.is_some()
+    });
     Ok(tables)
 }
 
@@ -314,7 +329,8 @@ async fn changed_tables(visit: &mut Visit, fork_point: &str) -> Result<Vec<Table
         })
         .collect();
     let known: BTreeSet<String> = tables.iter().map(|table| table.table.clone()).collect();
-    let ignored = visit.uncommitted().await?.into_iter().filter(|(table, ignored)| *ignored && !known.contains(table));
+    let ignored =
+        visit.uncommitted().await?.into_iter().filter(|(table, ignored)| *ignored && !known.contains(table));
     tables.extend(ignored.map(|(table, _)| TableDiff::new(table, "modified".to_owned(), true)));
     for table in tables.iter_mut().filter(|table| !table.schema.is_empty()) {
         let sql = format!(
@@ -397,7 +413,12 @@ async fn key_columns(visit: &mut Visit, base: &str, table: &str) -> Result<BTree
         rows => rows?,
     };
     let is_key = |row: &&Row| text(row, "Key").as_deref() == Some("PRI");
-    Ok(rows.iter().filter(is_key).filter_map(|row| text(row, "Field")).map(|name| name.to_lowercase()).collect())
+    Ok(rows
+        .iter()
+        .filter(is_key)
+        .filter_map(|row| text(row, "Field"))
+        .map(|name| name.to_lowercase())
+        .collect())
 }
 
 /// `to_x` and `from_x` of each column, then what the commits were.
@@ -412,8 +433,10 @@ fn row_diff(row: &Row, keys: &BTreeSet<String>) -> RowDiff {
             continue;
         }
         // After the columns of the table come those of the commits, which it may have of its own too.
-        let Some((is_after, name)) =
-            name.strip_prefix("to_").map(|name| (true, name)).or(name.strip_prefix("from_").map(|name| (false, name)))
+        let Some((is_after, name)) = name
+            .strip_prefix("to_")
+            .map(|name| (true, name))
+            .or(name.strip_prefix("from_").map(|name| (false, name)))
         else {
             continue;
         };

@@ -330,7 +330,8 @@ impl OnBranch<'_> {
             (Change::Remove, None) => return Ok(BranchOutcome::AlreadySo),
             (Change::Add, None) | (Change::Remove, Some(_)) => {}
         }
-        let staged = "SELECT table_name FROM dolt_status WHERE staged = 1 AND table_name <> 'dolt_nonlocal_tables'";
+        let staged =
+            "SELECT table_name FROM dolt_status WHERE staged = 1 AND table_name <> 'dolt_nonlocal_tables'";
         let staged: BTreeSet<String> =
             session.rows(staged, Vec::new()).await?.into_iter().filter_map(first).collect();
         if !staged.is_empty() {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Context;
 use super::client::ConsoleClient;
 use super::failure::Failure;
 use super::output::{self, ResultTable};
-use super::Context;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(100);

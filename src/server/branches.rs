@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::console::LiveConsole;
 use crate::admin::{
-    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, Refusal, ResolveRequest,
-    Which,
+    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, Refusal,
+    ResolveRequest, Which,
 };
 use crate::branch::finish::{FinishRequest, finish, finish_all};
 use crate::branch::fork::UNFINISHED_PREFIX;
@@ -18,9 +18,6 @@ use crate::branch::{DropRequest, ForkRequest, base, create, drop_branch, undrop}
 use crate::config::Glob;
 use crate::observe::progress::Progress;
 use crate::session::Context;
-
-/// How long a finish or drop waits for open transactions if nobody says.
-const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl BranchBackend for LiveConsole {
@@ -52,11 +49,6 @@ impl BranchBackend for LiveConsole {
     async fn main_tables(&self, database: &str) -> Result<Vec<MainTable>, Refusal> {
         main_tables::list(&self.context, database).await.map_err(refused)
     }
-
-    async fn resolve(&self, decision: ResolveRequest, by: &str) -> Result<String, Refusal> {
-        let _ = (decision, by);
-        Err(Refusal::failed("not there yet"))
-    }
 }
 
 fn refused(error: impl std::fmt::Display) -> Refusal {
@@ -68,7 +60,9 @@ fn what(work: &BranchWork) -> String {
     match work {
         BranchWork::Create(CreateBranch { database, name, worker, .. }) => match (name, worker) {
             (Some(name), _) => format!("create {database}/{name}"),
-            (None, worker) => format!("create a branch of {database} for {}", worker.as_deref().unwrap_or("?")),
+            (None, worker) => {
+                format!("create a branch of {database} for {}", worker.as_deref().unwrap_or("?"))
+            }
         },
         BranchWork::Finish(FinishBranches { database, which: Which::One(branch), .. }) => {
             format!("finish {database}/{branch}")
@@ -83,6 +77,9 @@ fn what(work: &BranchWork) -> String {
             format!("reap {database}{}", if *dry_run { ", dry run" } else { "" })
         }
         BranchWork::Conflicts { database, branch, .. } => format!("conflicts of {database}/{branch}"),
+        BranchWork::Resolve(ResolveRequest { database, branch, .. }) => {
+            format!("decide about a conflict of {database}/{branch}")
+        }
         BranchWork::MainTable { change, database, table } => match change {
             main_tables::Change::Add => format!("make {table} of {database} always main's"),
             main_tables::Change::Remove => format!("give every branch of {database} its own {table}"),
@@ -114,7 +111,7 @@ async fn run(
             create(context, request).await.map(Outcome::Created).map_err(text)
         }
         BranchWork::Finish(FinishBranches { database, which, push, keep, wait }) => {
-            let wait = wait.unwrap_or(WAIT_DEFAULT);
+            let wait = wait.unwrap_or(context.config.branches.finish_wait);
             let request =
                 |branch: String| FinishRequest { database: database.clone(), branch, push, keep, wait, by };
             match which {
@@ -129,12 +126,15 @@ async fn run(
                     }
                     let all = finish_all(context, request(String::new()), branches, progress).await;
                     let all = all.map_err(text)?.into_iter();
-                    Ok(Outcome::Finished(all.map(|(branch, result)| (branch, result.map_err(text))).collect()))
+                    Ok(Outcome::Finished(
+                        all.map(|(branch, result)| (branch, result.map_err(text))).collect(),
+                    ))
                 }
             }
         }
         BranchWork::Drop { database, branch, force } => {
-            let request = DropRequest { database, branch, force, wait: WAIT_DEFAULT, by };
+            let request =
+                DropRequest { database, branch, force, wait: context.config.branches.finish_wait, by };
             drop_branch(context, request, progress).await.map(Outcome::Dropped).map_err(text)
         }
         BranchWork::Undrop { database, branch } => {
@@ -149,6 +149,10 @@ async fn run(
             let _ = (database, branch, table, limit);
             Err("not there yet".to_owned())
         }
+        BranchWork::Resolve(decision) => {
+            let _ = decision;
+            Err("not there yet".to_owned())
+        }
         BranchWork::MainTable { change, database, table } => {
             let changed = main_tables::change(context, change, &database, &table, &by, progress).await;
             changed.map(Outcome::MainTable).map_err(text)
@@ -157,11 +161,7 @@ async fn run(
 }
 
 /// Branches that a pattern stands for, all without one; main and forks under way are none of them.
-async fn matching(
-    context: &Context,
-    database: &str,
-    pattern: Option<String>,
-) -> Result<Vec<String>, String> {
+async fn matching(context: &Context, database: &str, pattern: Option<String>) -> Result<Vec<String>, String> {
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
     let Some(database) = listing.database(database) else {
         return Err(format!("there is no database {database}; SHOW RIGS lists them"));

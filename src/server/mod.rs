@@ -276,7 +276,11 @@ async fn drain(context: &Context, sessions: &TaskTracker) {
 async fn drain_jobs(jobs: &Jobs, limit: Duration) {
     if tokio::time::timeout(limit, jobs.drained()).await.is_err() {
         for job in jobs.running() {
-            warn!(job = job.id, what = job.what, "still running after limits.drain_timeout_s: it is given up; run it again");
+            warn!(
+                job = job.id,
+                what = job.what,
+                "still running after limits.drain_timeout_s: it is given up; run it again"
+            );
         }
         jobs.give_up().await;
     }

@@ -18,6 +18,11 @@ pub fn outcome(outcome: &Outcome) -> Table {
         Outcome::Undropped(undropped) => undropped_row(undropped),
         Outcome::Reaped(branches) => reaped(branches),
         Outcome::Conflicts(conflicts) => conflict_rows(conflicts),
+        Outcome::Resolved(decided) => {
+            let mut table = Table::new(["decided"]);
+            table.row([decided.as_str().into()]);
+            table
+        }
         Outcome::MainTable(branches) => main_table_changes(branches),
     }
 }
@@ -38,7 +43,16 @@ fn created_row(created: &Created) -> Table {
 
 fn finished(branches: &[(String, Result<Finished, String>)]) -> Table {
     let mut table = Table::new([
-        "branch", "outcome", "main", "commit", "conflicts", "ignored_rows", "kept", "swept", "pushed", "message",
+        "branch",
+        "outcome",
+        "main",
+        "commit",
+        "conflicts",
+        "ignored_rows",
+        "kept",
+        "swept",
+        "pushed",
+        "message",
         "error",
     ]);
     for (branch, result) in branches {
@@ -161,7 +175,16 @@ fn main_table_changes(branches: &[BranchChange]) -> Table {
 /// `SHOW BRANCHES`
 pub fn branches(rows: Vec<BranchRow>) -> Table {
     let mut table = Table::new([
-        "database", "branch", "worker", "age_s", "last_write", "ahead", "behind", "uncommitted", "sessions", "orphan",
+        "database",
+        "branch",
+        "worker",
+        "age_s",
+        "last_write",
+        "ahead",
+        "behind",
+        "uncommitted",
+        "sessions",
+        "orphan",
     ]);
     for row in rows {
         table.row([
@@ -221,7 +244,8 @@ pub fn diff(tables: Vec<TableDiff>) -> Table {
     for diff in tables {
         for row in diff.rows {
             number += 1;
-            let key: Vec<String> = row.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
+            let key: Vec<String> =
+                row.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
             let head: [Cell; 4] = [
                 diff.table.as_str().into(),
                 number.into(),

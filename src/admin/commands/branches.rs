@@ -11,8 +11,7 @@ use crate::branch::history::DiffQuestion;
 use crate::branch::main_tables::Change;
 
 const CREATE: &str = "BRANCH CREATE 'database' ['name'] [FROM 'branch'] [COMMIT MAIN] [WORKER 'name']";
-const DONE: &str =
-    "BRANCH DONE 'database' 'branch' | ALL [PATTERN 'glob'] [PUSH] [KEEP] [WAIT seconds]";
+const DONE: &str = "BRANCH DONE 'database' 'branch' | ALL [PATTERN 'glob'] [PUSH] [KEEP] [WAIT seconds]";
 const DROP: &str = "BRANCH DROP 'database' 'branch' [FORCE]";
 const UNDROP: &str = "BRANCH UNDROP 'database' 'branch'";
 const REAP: &str = "BRANCH REAP ['database'] [DRY RUN]";
@@ -39,11 +38,6 @@ pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Han
         diff(tokens, backend).await
     } else if tokens.take_words(&["SHOW", "MAIN", "TABLES"]) {
         main_tables(tokens, backend).await
-    } else if tokens.take_words(&["BRANCH", "RESOLVE"]) {
-        match resolve(tokens) {
-            Ok(request) => backend.resolve(request, by).await.map(Answer::Done),
-            Err(refusal) => Err(refusal),
-        }
     } else {
         let work = work(tokens)?;
         match work {
@@ -68,6 +62,8 @@ fn work(tokens: &mut Tokens) -> Option<Result<BranchWork, Refusal>> {
         reap(tokens)
     } else if tokens.take_words(&["BRANCH", "CONFLICTS"]) {
         conflicts(tokens)
+    } else if tokens.take_words(&["BRANCH", "RESOLVE"]) {
+        resolve(tokens).map(BranchWork::Resolve)
     } else if tokens.take_words(&["MAIN", "TABLE", "ADD"]) {
         main_table(tokens, Change::Add)
     } else if tokens.take_words(&["MAIN", "TABLE", "REMOVE"]) {
@@ -150,8 +146,7 @@ fn undrop(tokens: &mut Tokens) -> Result<BranchWork, Refusal> {
 
 fn reap(tokens: &mut Tokens) -> Result<BranchWork, Refusal> {
     let mut dry_run = tokens.take_words(&["DRY", "RUN"]);
-    let database =
-        if tokens.is_empty() { None } else { Some(required(tokens, "BRANCH REAP")?) };
+    let database = if tokens.is_empty() { None } else { Some(required(tokens, "BRANCH REAP")?) };
     dry_run |= tokens.take_words(&["DRY", "RUN"]);
     tokens.end(REAP)?;
     Ok(BranchWork::Reap { database, dry_run })

@@ -83,7 +83,10 @@ pub fn show(context: &Context, args: &ConflictsArgs) -> Result<(), Failure> {
     output::line(&text)?;
     let to_do = match undecided {
         0 => "the rules decide all of them".to_owned(),
-        _ => format!("{undecided} to be decided: `branchline branch resolve {} {} --table T --key K …`", args.db, args.name),
+        _ => format!(
+            "{undecided} to be decided: `branchline branch resolve {} {} --table T --key K …`",
+            args.db, args.name
+        ),
     };
     output::line(&format!("{}, {to_do}", count(conflicts, "conflict")))?;
     if conflicts >= u64::from(args.limit) {
@@ -93,7 +96,8 @@ pub fn show(context: &Context, args: &ConflictsArgs) -> Result<(), Failure> {
 }
 
 pub fn resolve(context: &Context, args: &ResolveArgs) -> Result<(), Failure> {
-    let mut sql = format!("BRANCH RESOLVE {} {} TABLE {} KEY ", quote(&args.db), quote(&args.name), quote(&args.table));
+    let mut sql =
+        format!("BRANCH RESOLVE {} {} TABLE {} KEY ", quote(&args.db), quote(&args.name), quote(&args.table));
     sql += &key(&args.key)?;
     if args.ours {
         sql += " OURS";
@@ -104,11 +108,11 @@ pub fn resolve(context: &Context, args: &ResolveArgs) -> Result<(), Failure> {
         let nulls = args.set_null.iter().map(|column| format!("{} = NULL", quote(column)));
         sql += &format!(" SET {}", set.chain(nulls).collect::<Vec<_>>().join(", "));
     }
-    let answer = ConsoleClient::connect(context)?.query(&sql)?;
+    let answer = jobs::run_job(&mut ConsoleClient::connect(context)?, &sql)?.row()?;
     if context.json {
-        return output::line(&serde_json::json!({"decided": answer.info}).to_string());
+        return output::line(&answer.json()[0].to_string());
     }
-    output::line(&printable(&answer.info))
+    output::line(&printable(answer.first("decided").unwrap_or_default()))
 }
 
 /// One value, whatever it holds; or `column=value` for each column.
@@ -145,7 +149,11 @@ fn side_by_side(table: &ResultTable) -> (String, u64, u64) {
             current = Some(place);
             (conflicts, is_open) = (conflicts + 1, false);
             let key = get("key").map(|key| format!("  {key}")).unwrap_or_default();
-            text += &format!("{}{}\n", if conflicts > 1 { "\n" } else { "" }, printable(&format!("{}{key}", get("table").unwrap_or_default())));
+            text += &format!(
+                "{}{}\n",
+                if conflicts > 1 { "\n" } else { "" },
+                printable(&format!("{}{key}", get("table").unwrap_or_default()))
+            );
             if get("column").is_some() {
                 text += &line(["COLUMN", "BASE", "MAIN", "BRANCH", "RESULT"]);
             }
@@ -167,8 +175,7 @@ fn side_by_side(table: &ResultTable) -> (String, u64, u64) {
 
 fn line(cells: [&str; 5]) -> String {
     let width = |at| if at == 0 { COLUMN_WIDTH } else { VALUE_WIDTH };
-    let padded: Vec<String> =
-        cells.iter().enumerate().map(|(at, cell)| fit(cell, width(at))).collect();
+    let padded: Vec<String> = cells.iter().enumerate().map(|(at, cell)| fit(cell, width(at))).collect();
     format!("  {}\n", padded.join("  ").trim_end())
 }
 
@@ -203,17 +210,36 @@ mod tests {
     #[test]
     fn three_versions_fit_on_100_columns() {
         let columns = ["table", "key", "column", "base", "main", "branch", "result", "why", "undecided"];
-        let row = |cells: [&str; 9]| {
-            cells.map(|cell| Some(cell.to_owned()).filter(|cell| cell != "NULL")).to_vec()
-        };
+        let row =
+            |cells: [&str; 9]| cells.map(|cell| Some(cell.to_owned()).filter(|cell| cell != "NULL")).to_vec();
         let long = "x".repeat(300);
         let table = ResultTable {
             columns: columns.map(str::to_owned).to_vec(),
             rows: vec![
-                row(["issues", "id=bd-7", "status", "open", "hooked", "closed", "closed", "newest updated_at", "no"]),
+                row([
+                    "issues",
+                    "id=bd-7",
+                    "status",
+                    "open",
+                    "hooked",
+                    "closed",
+                    "closed",
+                    "newest updated_at",
+                    "no",
+                ]),
                 row(["issues", "id=bd-7", "title", &long, "a\nb", &long, "NULL", "equal times", "yes"]),
                 row(["issues", "id=bd-8", "title", "NULL", "a", "b", "NULL", "equal times", "yes"]),
-                row(["k", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL", "a keyless table: decide by hand", "yes"]),
+                row([
+                    "k",
+                    "NULL",
+                    "NULL",
+                    "NULL",
+                    "NULL",
+                    "NULL",
+                    "NULL",
+                    "a keyless table: decide by hand",
+                    "yes",
+                ]),
             ],
             ..ResultTable::default()
         };

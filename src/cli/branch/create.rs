@@ -72,8 +72,14 @@ pub fn run(context: &Context, args: &CreateArgs) -> Result<(), Failure> {
         made.first("database").unwrap_or(&args.db),
         made.first("from_branch").unwrap_or("main"),
         short(made.first("from_commit").unwrap_or_default()),
-        if copied > 0 { format!(", with the uncommitted rows of {}", count(copied, "table")) } else { String::new() },
-        made.first("committed").map(|commit| format!("; its uncommitted rows are commit {}", short(commit))).unwrap_or_default(),
+        if copied > 0 {
+            format!(", with the uncommitted rows of {}", count(copied, "table"))
+        } else {
+            String::new()
+        },
+        made.first("committed")
+            .map(|commit| format!("; its uncommitted rows are commit {}", short(commit)))
+            .unwrap_or_default(),
     );
     output::line(&format!("BD_BRANCH={}", shell_word(branch)))
 }

@@ -45,7 +45,8 @@ pub fn drop_branch(context: &Context, args: &DropArgs) -> Result<(), Failure> {
     if let Some(tag) = get("tag") {
         let commits = get("unmerged_commits").and_then(|commits| commits.parse().ok()).unwrap_or(0);
         let uncommitted = get("uncommitted_tables");
-        let uncommitted = uncommitted.map(|tables| format!(" and uncommitted rows of {tables}")).unwrap_or_default();
+        let uncommitted =
+            uncommitted.map(|tables| format!(" and uncommitted rows of {tables}")).unwrap_or_default();
         output::line(&format!(
             "{}{uncommitted} that main doesn't have are kept as tag {tag}; \
              `branchline branch undrop {database} {branch}` brings the branch back",
@@ -62,7 +63,8 @@ pub fn undrop(context: &Context, args: &UndropArgs) -> Result<(), Failure> {
         return output::line(&back.json()[0].to_string());
     }
     let uncommitted = back.first("uncommitted_tables");
-    let uncommitted = uncommitted.map(|tables| format!(", with uncommitted rows of {tables}")).unwrap_or_default();
+    let uncommitted =
+        uncommitted.map(|tables| format!(", with uncommitted rows of {tables}")).unwrap_or_default();
     output::line(&format!(
         "branch {} of {} is back at {}{uncommitted}",
         back.first("branch").unwrap_or(&args.name),

@@ -66,7 +66,9 @@ fn entry(table: &ResultTable, row: &[Option<String>]) -> String {
     let at_most = get("date").split('.').next().unwrap_or_default();
     let text = match get("kind") {
         "uncommitted" => format!("uncommitted   rows of {message}"),
-        "fork" => format!("forked        {at_most}  {message} by {} at {}", get("author"), short(get("commit"))),
+        "fork" => {
+            format!("forked        {at_most}  {message} by {} at {}", get("author"), short(get("commit")))
+        }
         kind => {
             let first = message.lines().next().unwrap_or_default();
             let mark = if kind == "fork point" { "  (main has it too)" } else { "" };
@@ -88,7 +90,8 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<(), Failure> {
         false => client.query(&format!("{sql} LIMIT {}", args.limit))?,
     };
     if context.json {
-        let json = if args.stat { stat.json() } else { json!({"tables": stat.json(), "cells": cells.json()}) };
+        let json =
+            if args.stat { stat.json() } else { json!({"tables": stat.json(), "cells": cells.json()}) };
         return output::line(&json.to_string());
     }
     if stat.rows.is_empty() {
@@ -190,11 +193,12 @@ mod tests {
 
     #[test]
     fn a_line_per_row() {
-        let row = |cells: [&str; 7]| {
-            cells.map(|cell| Some(cell.to_owned()).filter(|cell| cell != "NULL")).to_vec()
-        };
+        let row =
+            |cells: [&str; 7]| cells.map(|cell| Some(cell.to_owned()).filter(|cell| cell != "NULL")).to_vec();
         let cells = ResultTable {
-            columns: ["table", "row", "change", "key", "column", "before", "after"].map(str::to_owned).to_vec(),
+            columns: ["table", "row", "change", "key", "column", "before", "after"]
+                .map(str::to_owned)
+                .to_vec(),
             rows: vec![
                 row(["issues", "1", "modified", "id=7", "status", "open", "closed"]),
                 row(["issues", "1", "modified", "id=7", "title", "NULL", "a\nb"]),

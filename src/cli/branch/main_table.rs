@@ -53,7 +53,9 @@ pub fn run(context: &Context, command: &Command) -> Result<(), Failure> {
         return followed.end();
     }
     let adds = verb == "ADD";
-    let of = |outcome| changes.rows.iter().filter(|row| changes.cell(row, "outcome") == Some(outcome)).count() as u64;
+    let of = |outcome| {
+        changes.rows.iter().filter(|row| changes.cell(row, "outcome") == Some(outcome)).count() as u64
+    };
     let (changed, already) = (of("changed"), of("already so"));
     let table = output::printable(&args.table);
     let so = if adds { "always main's" } else { "each branch's own again" };
