@@ -10,6 +10,8 @@ mod drop;
 pub mod finish;
 pub mod fork;
 mod forks;
+pub mod history;
+pub mod main_tables;
 pub mod gates;
 mod hold;
 pub mod list;

@@ -11,7 +11,7 @@ use super::dump::dump;
 use super::lanes;
 use crate::admin::{
     AssignedRow, Backend, ClientRow, ClientsReport, DoltReport, DumpText, ExplainedRoute, ExplainedStep,
-    LanesReport, Refusal, RigRow, RouteQuestion, StatusReport,
+    Jobs, LanesReport, Refusal, RigRow, RouteQuestion, StatusReport,
 };
 use crate::branch::sql_identifier;
 use crate::clients::Client;
@@ -24,7 +24,8 @@ use crate::session::route::{self, AssignedRule, Existence, Placement, Requested,
 
 /// The console's view of a running Branchline.
 pub struct LiveConsole {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
+    pub(super) jobs: Jobs,
     config: Arc<Config>,
     started: SystemTime,
     addresses: Vec<SocketAddr>,
@@ -34,7 +35,7 @@ impl LiveConsole {
     /// `addresses`: what is really listened on.
     pub fn new(context: Arc<Context>, started: SystemTime, addresses: Vec<SocketAddr>) -> Self {
         let config = Arc::new(context.config.clone());
-        Self { context, config, started, addresses }
+        Self { context, jobs: Jobs::new(), config, started, addresses }
     }
 
     async fn databases(&self) -> Result<Vec<String>, String> {

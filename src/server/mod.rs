@@ -2,6 +2,7 @@
 //! Owns start, drain and stop. Does not serve connections: `session` does.
 //! Always: `ready ADDR` is printed only when SQL is served, and Dolt is stopped whatever ends us but SIGKILL.
 
+mod branches;
 mod console;
 mod dump;
 mod lanes;
@@ -11,7 +12,7 @@ mod signals;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +21,7 @@ use tracing::{error, info, warn};
 use self::console::LiveConsole;
 use self::listen::Listener;
 use self::signals::Signals;
-use crate::admin::{BindError, Console};
+use crate::admin::{BindError, Console, Jobs};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
@@ -46,7 +47,7 @@ use crate::statement::transaction::LogBudget;
 const SEEN_FLUSH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Between two looks for writers who bypass us.
-const BYPASS_LOOK: std::time::Duration = std::time::Duration::from_secs(2);
+const BYPASS_LOOK: Duration = Duration::from_secs(2);
 
 /// Why Branchline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +136,7 @@ async fn serve_with(
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
+    let jobs = live.jobs.clone();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
@@ -152,7 +154,7 @@ async fn serve_with(
     signals.until_stop(|| dump::dump(&context)).await;
     info!("stopping: no new connections");
     accepting.cancel();
-    drain(&context, &sessions).await;
+    tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
     if let Err(error) = seeing.await {
         warn!(%error, "when branches were last used is not written");
@@ -279,5 +281,19 @@ async fn drain(context: &Context, sessions: &TaskTracker) {
             client.cancel.cancel();
         }
         sessions.wait().await;
+    }
+}
+
+/// Lets work that was begun on the console come to its end within the limit. What is given up can be run again.
+async fn drain_jobs(jobs: &Jobs, limit: Duration) {
+    if tokio::time::timeout(limit, jobs.drained()).await.is_err() {
+        for job in jobs.running() {
+            warn!(
+                job = job.id,
+                what = job.what,
+                "still running after limits.drain_timeout_s: it is given up; run it again"
+            );
+        }
+        jobs.give_up().await;
     }
 }
