@@ -27,5 +27,9 @@ fi
 # A program that failed to build or crashed has no result line.
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
 if [ "$failed" -gt 0 ] && [ "$status" -eq 0 ]; then status=1; fi
+if [ "$failed" -gt 0 ]; then
+    echo "what failed, once more:" >&2
+    sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -A 4 -E "^thread '.*' .*panicked at " | head -n 200 >&2
+fi
 echo "$passed passed, $failed failed"
 exit "$status"

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod admit;
 pub mod pool;
 pub mod branch;
+pub mod state_file;
 pub mod dolt;
 pub mod admin;
 pub mod cli;

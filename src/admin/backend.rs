@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::Refusal;
+use super::branches::BranchBackend;
 use crate::admit::{Cause, Counters, Outcome};
 use crate::config::{Config, Rule};
 use crate::observe::bypass::Bypassed;
@@ -19,7 +20,7 @@ use crate::session::identity::PeerAddress;
 ///
 /// Calls may take as long as Dolt does; the console puts its own limit on each (`COMMAND_TIMEOUT`).
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: BranchBackend + Send + Sync + 'static {
     /// `SHOW STATUS`. What can't be learned is absent with its reason; this never fails as a whole.
     async fn status(&self) -> StatusReport;
 

@@ -7,8 +7,10 @@
 
 mod answer;
 mod backend;
+mod branches;
 mod commands;
 mod guard;
+mod jobs;
 mod shim;
 mod socket;
 mod tokens;
@@ -19,5 +21,10 @@ pub use backend::{
     ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, RigRow, RouteQuestion,
     StatusReport,
 };
+pub use branches::{
+    BranchBackend, BranchRow, BranchWork, Choice, ConflictRow, CreateBranch, FinishBranches, Outcome,
+    ReapedRow, ResolveRequest, Which,
+};
 pub use guard::PACKET_BYTES_MAX;
+pub use jobs::{JobRow, JobState, Jobs};
 pub use socket::{BindError, Console};

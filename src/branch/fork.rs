@@ -10,7 +10,8 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use thiserror::Error;
 
-use super::directory::sql_identifier;
+use super::base::{self, ForkRecord};
+use super::directory::{sql_identifier, sql_literal};
 use crate::session::route::branch_name;
 
 /// Under this name a branch is built; one that is left over was never finished.
@@ -22,6 +23,21 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Dolt's own tables that can be written as they are.
 const WRITABLE_SYSTEM_TABLES: [&str; 2] = ["dolt_ignore", "dolt_docs"];
 
+/// What to fork, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// In which database.
+    pub database: &'a str,
+    /// The new branch.
+    pub name: &'a str,
+    /// The branch to fork; what Dolt gives new sessions if `None`.
+    pub from: Option<&'a str>,
+    /// For whom.
+    pub worker: Option<&'a str>,
+    /// Who asks.
+    pub by: &'a str,
+}
+
 /// A new branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forked {
@@ -29,6 +45,12 @@ pub struct Forked {
     pub hash: String,
     /// Tables copied because main's rows weren't Dolt-committed.
     pub tables_copied: usize,
+    /// Whether anything of it is uncommitted, or in ignored tables.
+    pub has_uncommitted: bool,
+    /// The branch that was forked, as Dolt spells it.
+    pub from_branch: String,
+    /// Its HEAD then, and the new branch's.
+    pub from_commit: String,
 }
 
 /// Why there is no new branch.
@@ -47,6 +69,19 @@ pub enum ForkError {
     Exists {
         /// The name.
         name: String,
+    },
+    /// There is nothing to fork.
+    #[error(
+        "cannot fork {name} from {}: database {database} has no such branch",
+        branch_name::printable(from)
+    )]
+    NoFrom {
+        /// The name.
+        name: String,
+        /// The database.
+        database: String,
+        /// What was to be forked.
+        from: String,
     },
     /// Main's uncommitted changes can't be copied.
     #[error(
@@ -84,6 +119,7 @@ pub enum ForkError {
 
 /// What stopped a build.
 enum Stopped {
+    NoFrom(String),
     NotCopied { main: String, why: String },
     UsedTooSoon,
     Dolt(mysql_async::Error),
@@ -95,11 +131,24 @@ impl From<mysql_async::Error> for Stopped {
     }
 }
 
-/// Forks `name` from main in `database`. `control` is left with other settings and another current database:
-/// close it afterwards. Not cancel-safe: a cut-off fork leaves an unfinished branch, which the next one removes.
+/// Forks `name` from main in `database`. See [`fork_as`].
 pub async fn fork(control: &mut Conn, database: &str, name: &str) -> Result<Forked, ForkError> {
-    branch_name::check(name).map_err(|problem| ForkError::Name { name: name.to_owned(), problem })?;
-    let fork = Fork { database, name, unfinished: format!("{UNFINISHED_PREFIX}{name}") };
+    fork_as(control, Order { database, name, from: None, worker: None, by: "" }).await
+}
+
+/// Forks a branch. `control` is left with other settings and another current database:
+/// close it afterwards. Not cancel-safe: a cut-off fork leaves an unfinished branch, which the next one removes.
+pub async fn fork_as(control: &mut Conn, order: Order<'_>) -> Result<Forked, ForkError> {
+    let Order { database, name, .. } = order;
+    for name in [Some(name), order.from].into_iter().flatten() {
+        branch_name::check(name).map_err(|problem| ForkError::Name { name: name.to_owned(), problem })?;
+    }
+    let fork = Fork { order, database, name, unfinished: format!("{UNFINISHED_PREFIX}{name}") };
+    // Else there would be room for the branch and none for what is kept of it.
+    if fork.unfinished.len() > branch_name::BRANCH_NAME_BYTES_MAX {
+        let problem = branch_name::Problem::TooLong;
+        return Err(ForkError::Name { name: name.to_owned(), problem });
+    }
     let mut attempt = 1;
     loop {
         let stopped = match fork.build(control).await {
@@ -110,9 +159,10 @@ pub async fn fork(control: &mut Conn, database: &str, name: &str) -> Result<Fork
         if let Err(error) = fork.remove_unfinished(control).await {
             tracing::warn!(database, branch = fork.unfinished, %error, "unfinished branch not removed");
         }
-        if attempt == ATTEMPTS_MAX || matches!(stopped, Stopped::UsedTooSoon) {
+        if attempt == ATTEMPTS_MAX || matches!(stopped, Stopped::UsedTooSoon | Stopped::NoFrom(_)) {
             let name = name.to_owned();
             return Err(match stopped {
+                Stopped::NoFrom(from) => ForkError::NoFrom { name, database: database.to_owned(), from },
                 Stopped::NotCopied { main, why } => {
                     ForkError::NotCopied { name, database: database.to_owned(), main, why }
                 }
@@ -125,6 +175,7 @@ pub async fn fork(control: &mut Conn, database: &str, name: &str) -> Result<Fork
 }
 
 struct Fork<'a> {
+    order: Order<'a>,
     database: &'a str,
     name: &'a str,
     unfinished: String,
@@ -133,8 +184,10 @@ struct Fork<'a> {
 /// A copy being made.
 struct Copy<'a> {
     fork: &'a Fork<'a>,
-    /// The branch that new sessions of the database get.
+    /// The branch that is forked.
     main: String,
+    /// Its HEAD.
+    commit: String,
 }
 
 /// All tables by hash, and the hash of everything, in one snapshot.
@@ -148,15 +201,33 @@ impl Fork<'_> {
     async fn build(&self, control: &mut Conn) -> Result<Option<Forked>, Stopped> {
         control.query_drop("ROLLBACK").await?;
         control.query_drop("SET foreign_key_checks = 0, unique_checks = 0, autocommit = 1").await?;
-        self.remove_unfinished(control).await?;
-        if exists(control, self.name).await? {
+        on_default(control, self.database).await?;
+        let is_from = match self.order.from {
+            Some(from) => format!("LOWER(name) = LOWER({})", sql_literal(from)),
+            None => "name = active_branch()".to_owned(),
+        };
+        let sql = format!(
+            "SELECT name, hash, {is_from} FROM dolt_branches WHERE {is_from} OR LOWER(name) IN (LOWER({}), LOWER({}))",
+            sql_literal(self.name),
+            sql_literal(&self.unfinished)
+        );
+        let there: Vec<(String, String, bool)> = control.query(sql).await?;
+        if there.iter().any(|(name, ..)| name.eq_ignore_ascii_case(&self.unfinished)) {
+            self.remove_unfinished(control).await?;
+        }
+        if there.iter().any(|(name, ..)| name.eq_ignore_ascii_case(self.name)) {
             return Ok(None);
         }
-        on_default(control, self.database).await?;
-        let main: Option<Option<String>> = control.query_first("SELECT active_branch()").await?;
-        let copy = Copy { fork: self, main: main.flatten().unwrap_or_default() };
-        control.exec_drop("CALL DOLT_BRANCH(?, ?)", (&self.unfinished, &copy.main)).await?;
+        let is_spelled = |name: &str| self.order.from == Some(name);
+        let mut from: Vec<_> = there.into_iter().filter(|(.., is_from)| *is_from).collect();
+        from.sort_by_key(|(name, ..)| !is_spelled(name));
+        let Some((main, commit, _)) = from.into_iter().next() else {
+            return Err(Stopped::NoFrom(self.order.from.unwrap_or_default().to_owned()));
+        };
+        let copy = Copy { fork: self, main, commit };
+        control.exec_drop("CALL DOLT_BRANCH(?, ?)", (&self.unfinished, &copy.commit)).await?;
         let forked = copy.tables(control).await?;
+        copy.tag_base(control, forked.has_uncommitted).await?;
         on_default(control, self.database).await?;
         control.exec_drop("CALL DOLT_BRANCH('-m', ?, ?)", (&self.unfinished, self.name)).await?;
         on(control, self.database, self.name).await?;
@@ -173,12 +244,37 @@ impl Fork<'_> {
         on_default(control, self.database).await?;
         if exists(control, &self.unfinished).await? {
             control.exec_drop("CALL DOLT_BRANCH('-D', ?)", (&self.unfinished,)).await?;
+            if !exists(control, self.name).await? {
+                base::untag(control, self.name).await?;
+            }
         }
         Ok(())
     }
 }
 
 impl Copy<'_> {
+    fn forked(&self, hash: String, tables_copied: usize) -> Forked {
+        let (from_branch, from_commit) = (self.main.clone(), self.commit.clone());
+        Forked { hash, tables_copied, has_uncommitted: false, from_branch, from_commit }
+    }
+
+    /// Before the branch gets its name: there is none without its base.
+    async fn tag_base(&self, control: &mut Conn, has_uncommitted: bool) -> Result<(), Stopped> {
+        let order = &self.fork.order;
+        let record = ForkRecord {
+            version: ForkRecord::VERSION,
+            worker: order.worker.map(str::to_owned),
+            by: order.by.to_owned(),
+            at: base::unix_now(),
+            from_branch: self.main.clone(),
+            from_commit: self.commit.clone(),
+        };
+        on(control, self.fork.database, &self.fork.unfinished).await?;
+        base::untag(control, self.fork.name).await?;
+        base::tag(control, self.fork.name, &record, has_uncommitted).await?;
+        Ok(())
+    }
+
     async fn tables(&self, control: &mut Conn) -> Result<Forked, Stopped> {
         control.query_drop("BEGIN").await?;
         let main = self.hashes_of(control, &self.main).await?;
@@ -186,7 +282,7 @@ impl Copy<'_> {
         // Also because DDL would end the transaction.
         control.query_drop("COMMIT").await?;
         if main.everything == copy.everything {
-            return Ok(Forked { hash: main.everything, tables_copied: 0 });
+            return Ok(self.forked(main.everything, 0));
         }
         let views = self.prepare(control).await?;
         let triggers = self.drop_triggers(control).await?;
@@ -211,7 +307,7 @@ impl Copy<'_> {
                  changed meanwhile",
             ));
         }
-        Ok(Forked { hash: main.everything, tables_copied: differing.len() })
+        Ok(Forked { has_uncommitted: true, ..self.forked(main.everything, differing.len()) })
     }
 
     /// On the copy, where they would write to other tables what main has already. Whether there were any.

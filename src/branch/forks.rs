@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::create::ForkRequest;
 use super::directory::{Branches, Listing};
-use super::fork::{ForkError, fork};
+use super::finish::FinishError;
+use super::fork::{ForkError, Forked, Order, fork_as};
+use super::hold::Idle;
 use super::recover::recover;
 use crate::dolt::{Control, ControlError};
 use crate::session::route::Existence;
@@ -18,10 +21,11 @@ const FORK_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Forks {
     by_branch: Mutex<HashMap<(String, String), Turn>>,
+    pub(super) idle: Idle,
 }
 
 /// Held by the one who forks.
-type Turn = Arc<tokio::sync::Mutex<()>>;
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Why a branch could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum ForkFailed {
     /// It took too long.
     #[error("it took longer than {} s", FORK_TIMEOUT.as_secs())]
     Timeout,
+    /// As for a finish.
+    #[error(transparent)]
+    NotReady(Box<FinishError>),
     /// Branchline is stopping.
     #[error("Branchline is stopping")]
     Stopping,
@@ -49,7 +56,8 @@ impl Forks {
         Self::default()
     }
 
-    fn turn(&self, database: &str, branch: &str) -> Turn {
+    /// Nobody else forks this branch while it is held.
+    pub(super) fn turn(&self, database: &str, branch: &str) -> Turn {
         let mut by_branch = self.by_branch.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody else holds, nobody waits for.
         by_branch.retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -95,12 +103,28 @@ impl Forks {
         &self,
         control: &Control,
         branches: &Arc<Branches>,
-        database: &str,
-        branch: &str,
+        request: ForkRequest,
     ) -> Result<String, ForkFailed> {
-        let turn = self.turn(database, branch);
-        let (control, branches) = (control.clone(), Arc::clone(branches));
-        let (database, branch) = (database.to_owned(), branch.to_owned());
+        let branch = request.name.clone();
+        match self.create(control, branches, request).await {
+            Ok(_) => Ok(branch),
+            // It was there, or somebody made it by hand just now.
+            Err(ForkFailed::Fork(ForkError::Exists { name })) => Ok(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forks a branch that must not exist.
+    /// Goes on to its end when the caller is cancelled: a fork must not be left half done.
+    pub async fn create(
+        &self,
+        control: &Control,
+        branches: &Arc<Branches>,
+        request: ForkRequest,
+    ) -> Result<Forked, ForkFailed> {
+        let turn = self.turn(&request.database, &request.name);
+        let (control, branches, idle) = (control.clone(), Arc::clone(branches), self.idle.clone());
+        let ForkRequest { database, name: branch, from, worker, by, .. } = request;
         let job = tokio::spawn(async move {
             let _mine = turn.lock().await;
             let mut listing = branches.listing().await?;
@@ -110,27 +134,23 @@ impl Forks {
                 listing = branches.listing().await?;
             }
             if let Existence::Exists { spelled } = listing.existence(&database, &branch) {
-                return Ok(spelled);
+                return Err(ForkError::Exists { name: spelled }.into());
             }
-            let session = control.dedicated().await?;
-            let mut connection = session.into_connection().ok_or(ForkFailed::Timeout)?;
-            let forked = tokio::time::timeout(FORK_TIMEOUT, fork(&mut connection, &database, &branch))
+            let mut connection = idle.take(&control).await?;
+            let order = Order {
+                database: &database,
+                name: &branch,
+                from: from.as_deref(),
+                worker: worker.as_deref(),
+                by: &by,
+            };
+            let forked = tokio::time::timeout(FORK_TIMEOUT, fork_as(&mut connection, order))
                 .await
-                .map_err(|_| ForkFailed::Timeout)?;
-            match forked {
-                Ok(forked) => {
-                    tracing::info!(
-                        database,
-                        branch,
-                        tables_copied = forked.tables_copied,
-                        "branch forked from main"
-                    );
-                    Ok(branch)
-                }
-                // Somebody made it by hand just now.
-                Err(ForkError::Exists { name }) => Ok(name),
-                Err(error) => Err(error.into()),
-            }
+                .map_err(|_| ForkFailed::Timeout)??;
+            idle.give_back(connection);
+            let (from, tables_copied) = (&forked.from_branch, forked.tables_copied);
+            tracing::info!(database, branch, from, worker, by, tables_copied, "branch forked");
+            Ok(forked)
         });
         job.await.unwrap_or(Err(ForkFailed::Stopping))
     }

@@ -1,10 +1,27 @@
-//! Branches as things of their own: which there are, and making new ones.
+//! Branches as things of their own: which there are, making new ones, their end, and what became of those that are
+//! no more.
 //! Does not choose a session's branch: `session::route` does.
 
+pub mod base;
+pub mod book;
+mod create;
 mod directory;
+mod drop;
+pub mod finish;
 pub mod fork;
 mod forks;
+pub mod history;
+pub mod main_tables;
+pub mod gates;
+mod hold;
 pub mod recover;
+mod undrop;
+pub mod vanished;
 
+pub use book::{Book, Ended, Intent, Tombstone};
+pub use create::{Created, ForkRequest, create};
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
+pub use drop::{DropError, DropRequest, Dropped, Undropped, drop_branch};
 pub use forks::{ForkFailed, Forks};
+pub use gates::{Gate, Gates, StillOn};
+pub use undrop::{expire_dropped, undrop};

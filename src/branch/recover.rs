@@ -5,6 +5,7 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use super::base;
 use super::fork::{UNFINISHED_PREFIX, exists, hash_of_everything, on, on_default};
 
 /// What was found, and done.
@@ -54,6 +55,9 @@ pub async fn recover(
         control.exec_drop("CALL DOLT_BRANCH('-D', ?)", (name,)).await?;
     }
     control.exec_drop("CALL DOLT_BRANCH('-D', ?)", (&unfinished,)).await?;
+    if matches!(recovered, Recovered::Removed | Recovered::RemovedWithName) {
+        base::untag(control, name).await?;
+    }
     if recovered == Recovered::LeftAsItIs {
         tracing::warn!(
             database,

@@ -19,7 +19,7 @@ use crate::dolt::Control;
 use crate::statement::attribution::{self, Attributed, Place};
 use crate::statement::effects::Effects;
 
-pub use schema::{Facts, Nonlocal, Object, ObjectKind, Reach, Schema};
+pub use schema::{Facts, Nonlocal, Object, ObjectKind, Reach, Schema, matches};
 
 /// Schemas that are kept.
 const SCHEMAS_MAX: usize = 1024;

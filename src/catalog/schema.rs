@@ -275,7 +275,7 @@ fn triggers_table(text: &str) -> Option<String> {
 }
 
 /// Whether `pattern` (`%` and `*` any, `?` one) matches all of `name`. Linear but for its wildcards.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use super::Context;
@@ -86,6 +87,17 @@ impl ConsoleClient {
                 QUERY_TIMEOUT.as_secs()
             ))),
         }
+    }
+
+    /// Ctrl-C from now on: it no longer ends the process by itself.
+    pub fn interrupts(&self) -> Result<Signal, Failure> {
+        let _guard = self.runtime.enter();
+        Ok(signal(SignalKind::interrupt())?)
+    }
+
+    /// Waits; whether Ctrl-C came meanwhile.
+    pub fn interrupted_within(&self, interrupts: &mut Signal, time: Duration) -> bool {
+        self.runtime.block_on(async { timeout(time, interrupts.recv()).await.is_ok() })
     }
 
     /// `SHOW STATUS`, to look values up by name.

@@ -2,11 +2,13 @@
 //! Does not own anything that runs: every command but `serve` sends to the console of the running process.
 //! Always: exit codes as in the contract (`Failure`), results on stdout, all else on stderr.
 
+mod branch;
 mod client;
 mod clients;
 mod failure;
 mod flags;
 mod generate;
+mod jobs;
 mod lanes;
 mod logs;
 mod output;
@@ -46,6 +48,8 @@ Examples:
   branchline sql gastown -e 'SELECT active_branch()'
   branchline route explain --database gastown --bd-branch polecat-nux
   branchline lanes --watch                who writes, who waits
+  branchline sling gastown polecat-nux    a branch of its own for a polecat
+  branchline done gastown polecat-nux     what is on it comes to main
   branchline logs -f
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running, 4 already running.";
@@ -86,6 +90,19 @@ enum Command {
         #[command(subcommand)]
         command: route::Command,
     },
+    /// Branches: make, finish, drop, look at them
+    Branch {
+        #[command(subcommand)]
+        command: Box<branch::Command>,
+    },
+    /// The same as `branch create`
+    Sling(branch::CreateArgs),
+    /// The same as `branch done`
+    Done(branch::DoneArgs),
+    /// The same as `branch drop`
+    Nuke(branch::DropArgs),
+    /// Long work that runs, or ended a short while ago
+    Jobs(jobs::JobsArgs),
     /// End a client
     Kill(clients::KillArgs),
     /// Print shell completions
@@ -141,6 +158,11 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::List => rig::run(&context, &rig::Command::List),
         Command::Clients => clients::list(&context),
         Command::Lanes(args) => lanes::run(&context, &args),
+        Command::Branch { command } => branch::run(&context, &command),
+        Command::Sling(args) => branch::sling(&context, &args),
+        Command::Done(args) => branch::done(&context, &args),
+        Command::Nuke(args) => branch::nuke(&context, &args),
+        Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),
         Command::Completions(args) => generate::completions(&args),

@@ -67,6 +67,16 @@ impl ResultTable {
         }
     }
 
+    /// A cell of a row by its column's name; none if NULL or not there.
+    pub fn cell<'a>(&self, row: &'a [Option<String>], column: &str) -> Option<&'a str> {
+        row.get(self.columns.iter().position(|name| name == column)?)?.as_deref()
+    }
+
+    /// A cell of the first row.
+    pub fn first(&self, column: &str) -> Option<&str> {
+        self.cell(self.rows.first()?, column)
+    }
+
     /// As a table with borders.
     pub fn bordered(&self) -> String {
         let mut table = self.table();
@@ -145,7 +155,7 @@ pub fn json_value(value: Option<&str>, numeric: bool) -> Json {
 }
 
 /// What a terminal may get: data must not be able to move the cursor or set its title.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let harmless = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     text.chars().map(harmless).collect()
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod branches;
 mod document;
 mod lanes;
 mod password_file;
@@ -20,6 +21,7 @@ pub mod rule;
 #[path = "tests.rs"]
 mod resolve_tests;
 
+pub use branches::{BranchesConfig, Orphans};
 pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
 pub use password_file::read as read_password;
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub routing: Routing,
     /// How writes wait for each other; see `admit`.
     pub lanes: LanesConfig,
+    /// How branches end; see `branch`.
+    pub branches: BranchesConfig,
     /// Upper bounds.
     pub limits: Limits,
     /// What is written to our log.

@@ -57,12 +57,18 @@ pub struct RawFile {
     pub dolt_user: Option<Written<String>>,
     /// `dolt.password_file`
     pub dolt_password_file: Option<Written<String>>,
-    /// Whole numbers by dotted key: all the `_s`, `_ms`, `_mb`, `_max` and `_keep` settings.
+    /// Whole numbers by dotted key: all the `_s`, `_h`, `_ms`, `_mb`, `_max`, `_days` and `_keep` settings.
     pub numbers: BTreeMap<&'static str, Written<i64>>,
     /// `lanes.auto_commit`
     pub lanes_auto_commit: Option<Written<String>>,
     /// `[[lanes.rules]]`
     pub lane_rules: Vec<RawLaneRule>,
+    /// `branches.reap`
+    pub reap: Option<Written<bool>>,
+    /// `branches.reap_pattern`
+    pub reap_pattern: Option<Written<String>>,
+    /// `branches.orphans`
+    pub orphans: Option<Written<String>>,
     /// `routing.main_only`
     pub main_only: Option<Written<Vec<String>>>,
     /// `routing.create_pattern`
@@ -171,6 +177,22 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         raw.lanes_auto_commit = lanes.string("auto_commit");
         raw.lane_rules = lanes.sections("rules").into_iter().map(lane_rule).collect();
         lanes.finish();
+    }
+    if let Some(mut branches) = root.section("branches") {
+        numbers(
+            &mut branches,
+            &mut raw,
+            &[
+                ("finish_wait_s", "branches.finish_wait_s"),
+                ("orphan_after_h", "branches.orphan_after_h"),
+                ("dropped_keep_days", "branches.dropped_keep_days"),
+                ("tombstone_keep_days", "branches.tombstone_keep_days"),
+            ],
+        );
+        raw.reap = branches.boolean("reap");
+        raw.reap_pattern = branches.string("reap_pattern");
+        raw.orphans = branches.string("orphans");
+        branches.finish();
     }
     if let Some(mut limits) = root.section("limits") {
         numbers(

@@ -11,6 +11,16 @@ pub fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The same for seconds since 1970; a number that no clock can show is shown as the epoch.
+pub fn utc_seconds(seconds: u64) -> String {
+    utc(UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH))
+}
+
+/// Seconds since 1970.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
 /// Days since 1970-01-01 to a date (Howard Hinnant's `civil_from_days`, for days ≥ 0).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;

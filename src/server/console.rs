@@ -11,7 +11,7 @@ use super::dump::dump;
 use super::lanes;
 use crate::admin::{
     AssignedRow, Backend, ClientRow, ClientsReport, DoltReport, DumpText, ExplainedRoute, ExplainedStep,
-    LanesReport, Refusal, RigRow, RouteQuestion, StatusReport,
+    Jobs, LanesReport, Refusal, RigRow, RouteQuestion, StatusReport,
 };
 use crate::branch::sql_identifier;
 use crate::clients::Client;
@@ -24,7 +24,8 @@ use crate::session::route::{self, AssignedRule, Existence, Placement, Requested,
 
 /// The console's view of a running Branchline.
 pub struct LiveConsole {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
+    pub(super) jobs: Jobs,
     config: Arc<Config>,
     started: SystemTime,
     addresses: Vec<SocketAddr>,
@@ -34,7 +35,7 @@ impl LiveConsole {
     /// `addresses`: what is really listened on.
     pub fn new(context: Arc<Context>, started: SystemTime, addresses: Vec<SocketAddr>) -> Self {
         let config = Arc::new(context.config.clone());
-        Self { context, config, started, addresses }
+        Self { context, jobs: Jobs::new(), config, started, addresses }
     }
 
     async fn databases(&self) -> Result<Vec<String>, String> {
@@ -125,7 +126,7 @@ impl Backend for LiveConsole {
             },
             lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
-            alerts: facts.alerts,
+            alerts: facts.alerts.into_iter().chain(self.context.book.alerts().into_values()).collect(),
         }
     }
 
@@ -186,7 +187,7 @@ impl Backend for LiveConsole {
         let listing =
             self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
         let existence = match &choice.branch {
-            Wanted::Branch(name) => listing.existence(database, name),
+            Wanted::Branch(name) => self.context.book.existence(&listing, database, name),
             _ => Existence::Missing,
         };
         let (branch, placement) = match route::resolve(&choice, database, &existence, routing) {
@@ -195,6 +196,7 @@ impl Backend for LiveConsole {
             }
             Placement::OnBranch(branch) => (Some(branch), "on the branch".to_owned()),
             Placement::Default => (None, "on the database's default branch".to_owned()),
+            Placement::Ended { told } => (None, format!("on the database's default branch: {told}")),
             Placement::ForkAtFirstWrite(branch) => {
                 (Some(branch), "reads the default branch; the branch is forked at the first write".to_owned())
             }

@@ -2,6 +2,7 @@
 //! Owns start, drain and stop. Does not serve connections: `session` does.
 //! Always: `ready ADDR` is printed only when SQL is served, and Dolt is stopped whatever ends us but SIGKILL.
 
+mod branches;
 mod console;
 mod dump;
 mod lanes;
@@ -11,7 +12,7 @@ mod signals;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,11 +21,12 @@ use tracing::{error, info, warn};
 use self::console::LiveConsole;
 use self::listen::Listener;
 use self::signals::Signals;
-use crate::admin::{BindError, Console};
+use crate::admin::{BindError, Console, Jobs};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
-use crate::branch::{Branches, Forks};
+use crate::branch::vanished::{self, Vanished};
+use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::resolve::CONSOLE_SOCKET;
@@ -32,14 +34,18 @@ use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
 use crate::observe::bypass::Bypass;
+use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
-use crate::session::route::AssignedRules;
+use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
 use crate::statement::transaction::LogBudget;
 
+/// When sessions were on branches is written so often.
+const SEEN_FLUSH: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Between two looks for writers who bypass us.
-const BYPASS_LOOK: std::time::Duration = std::time::Duration::from_secs(2);
+const BYPASS_LOOK: Duration = Duration::from_secs(2);
 
 /// Why Branchline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,9 @@ pub enum ServeError {
     /// The assigned rules could not be read.
     #[error(transparent)]
     Assigned(#[from] crate::session::route::assigned::AssignedError),
+    /// What is known of branches could not be read.
+    #[error(transparent)]
+    Book(#[from] crate::branch::book::BookError),
     /// The console's socket could not be made.
     #[error(transparent)]
     Console(#[from] BindError),
@@ -113,14 +122,17 @@ async fn serve_with(
     signals: &mut Signals,
 ) -> Result<(), ServeError> {
     let assigned = AssignedRules::load(&config.state_dir)?;
+    let book = Arc::new(Book::load(&config.state_dir)?);
     let console = Console::bind(&config.state_dir.join(CONSOLE_SOCKET))?;
-    let context = Arc::new(context(config, dolt.clone(), assigned));
+    let context = Arc::new(context(config, dolt.clone(), assigned, book));
     recover_forks(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
+    let jobs = live.jobs.clone();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
+    let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -133,15 +145,18 @@ async fn serve_with(
     signals.until_stop(|| dump::dump(&context)).await;
     info!("stopping: no new connections");
     accepting.cancel();
-    drain(&context, &sessions).await;
+    tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
+    if let Err(error) = seeing.await {
+        warn!(%error, "when branches were last used is not written");
+    }
     if let Err(error) = console.await {
         warn!(%error, "the console ended badly");
     }
     Ok(())
 }
 
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
+fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
@@ -160,6 +175,9 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules) -> Context {
         journals,
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
+        book,
+        gates: Gates::new(),
+        vanished: Vanished::default(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
@@ -186,6 +204,38 @@ async fn watch_for_bypasses(context: Arc<Context>, stopping: CancellationToken) 
         tokio::select! {
             () = tokio::time::sleep(BYPASS_LOOK) => {}
             () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Notes which branches sessions are on, and notices which ones come and go past us.
+async fn see_branches(context: Arc<Context>, stopping: CancellationToken) {
+    let mut last_flush = tokio::time::Instant::now();
+    loop {
+        if let Err(error) = vanished::notice(&context).await {
+            tracing::debug!(%error, "cannot tell which branches there are");
+        }
+        let is_last = tokio::select! {
+            () = tokio::time::sleep(BYPASS_LOOK) => false,
+            () = stopping.cancelled() => true,
+        };
+        if !is_last && last_flush.elapsed() < SEEN_FLUSH {
+            continue;
+        }
+        last_flush = tokio::time::Instant::now();
+        let now = unix_seconds(SystemTime::now());
+        for client in context.clients.all() {
+            let view = client.view();
+            if let (Some(database), Some(branch)) = (view.database, view.branch) {
+                context.book.saw(&Requested::parse(&database).database, &branch, now);
+            }
+        }
+        let book = Arc::clone(&context.book);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || book.flush()).await {
+            warn!(%error, "when branches were last used is not written");
+        }
+        if is_last {
+            return;
         }
     }
 }
@@ -219,5 +269,19 @@ async fn drain(context: &Context, sessions: &TaskTracker) {
             client.cancel.cancel();
         }
         sessions.wait().await;
+    }
+}
+
+/// Lets work that was begun on the console come to its end within the limit. What is given up can be run again.
+async fn drain_jobs(jobs: &Jobs, limit: Duration) {
+    if tokio::time::timeout(limit, jobs.drained()).await.is_err() {
+        for job in jobs.running() {
+            warn!(
+                job = job.id,
+                what = job.what,
+                "still running after limits.drain_timeout_s: it is given up; run it again"
+            );
+        }
+        jobs.give_up().await;
     }
 }

@@ -9,7 +9,8 @@ use super::route::AssignedRules;
 use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
 use crate::admit::Lanes;
-use crate::branch::{Branches, Forks};
+use crate::branch::vanished::Vanished;
+use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
 use crate::config::Config;
@@ -38,6 +39,12 @@ pub struct Context {
     pub branches: Arc<Branches>,
     /// Forks under way.
     pub forks: Forks,
+    /// What is remembered of branches.
+    pub book: Arc<Book>,
+    /// Branches that are closed while they are finished or dropped.
+    pub gates: Gates,
+    /// Branches that were deleted past Branchline's own commands.
+    pub vanished: Vanished,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
     /// What names mean.

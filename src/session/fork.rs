@@ -2,8 +2,10 @@
 
 use super::backend::Trouble;
 use super::heads::Place;
+use super::identity::PeerProcess;
 use super::route::Requested;
 use super::routed::Session;
+use crate::branch::ForkRequest;
 use crate::wire::response::ErrInfo;
 
 impl Session {
@@ -32,7 +34,8 @@ impl Session {
         for (database, branch) in &pending {
             let control = context.dolt.control();
             let _ours = context.bypass.as_ref().map(|bypass| bypass.touch(database));
-            let forked = context.forks.ensure(control, &context.branches, database, branch).await;
+            let forked =
+                context.forks.ensure(control, &context.branches, self.fork_of(database, branch)).await;
             let spelled = forked.map_err(|reason| {
                 let text = format!(
                     "Branchline could not fork branch {branch} of {database} for this first write: {reason}"
@@ -48,5 +51,21 @@ impl Session {
         self.set_heads().await?;
         self.show();
         Ok(())
+    }
+
+    fn fork_of(&self, database: &str, branch: &str) -> ForkRequest {
+        let environment = match &self.identity.process {
+            PeerProcess::Found(process) => process.environment.as_ref().ok(),
+            _ => None,
+        };
+        let worker = environment.and_then(|seen| seen.gt_polecat.clone().or_else(|| seen.bd_actor.clone()));
+        ForkRequest {
+            database: database.to_owned(),
+            name: branch.to_owned(),
+            from: None,
+            commit_main: false,
+            worker,
+            by: self.who().account,
+        }
     }
 }

@@ -190,3 +190,69 @@ async fn stop_terminates_and_waits() {
     assert!(stubborn.try_wait().unwrap().is_none(), "stop never kills");
     stubborn.kill().await.unwrap();
 }
+
+#[tokio::test]
+async fn branches_are_listed_and_sorted() {
+    let served = serve();
+    insta::assert_snapshot!("branches", stdout(&served, &["branch", "list", "--sort", "ahead"]).await);
+    let json = stdout(&served, &["branch", "list", "--json", "--sort", "age_s", "--reverse"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let names: Vec<_> = json.as_array().unwrap().iter().map(|row| row["branch"].as_str().unwrap()).collect();
+    assert_eq!(names, ["c", "polecat-a", "polecat-b"]);
+    assert_eq!((&json[0]["age_s"], &json[2]["ahead"]), (&200_000.into(), &serde_json::Value::Null));
+    let output = branchline(&served, &["branch", "list", "--sort", "size"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_failed_job_fails_the_command_and_an_interrupted_one_goes_on() {
+    use branchline::admin::{BranchWork, JobState};
+    let served = serve();
+    let output = branchline(&served, &["nuke", "be'ads", "polecat-\\x", "--force"]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && stderr.contains("can't be dropped"), "{stderr}");
+    assert!(output.stdout.is_empty() && !stderr.contains('['), "no bar where there is no terminal: {stderr}");
+    let drop = BranchWork::Drop { database: "be'ads".into(), branch: "polecat-\\x".into(), force: true };
+    assert_eq!(*served.backend.begun.lock().unwrap(), [drop]);
+
+    let state_dir = served.path.parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+    command.args(["branch", "undrop", "beads", "x", "--state-dir"]).arg(state_dir);
+    command.env_clear().env("HOME", state_dir).stdin(Stdio::null()).kill_on_drop(true);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let jobs = branchline::admin::BranchBackend::jobs(served.backend.as_ref());
+    soon(async {
+        while jobs.running().first().is_none_or(|job| job.progress.done == 0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let id = jobs.running()[0].id;
+    // It catches the signal once it has asked how far the job is.
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
+    soon(async {
+        while !catches_interrupts(pid) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("job {id} goes on")), "{stderr}");
+    assert_eq!(jobs.get(id).unwrap().state, JobState::Running);
+    let listed: serde_json::Value =
+        serde_json::from_str(&stdout(&served, &["jobs", "--json"]).await).unwrap();
+    assert_eq!(
+        (&listed[1]["step"], &listed[1]["done"], &listed[1]["total"]),
+        (&"bring it back".into(), &3.into(), &10.into())
+    );
+}
+
+/// Whether the process has a handler for SIGINT.
+fn catches_interrupts(pid: rustix::process::Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << 1) != 0
+}

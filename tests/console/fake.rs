@@ -7,11 +7,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use branchline::admin::{
-    AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
-    ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, Refusal, RigRow,
-    RouteQuestion, StatusReport,
+    AssignedRow, Backend, BranchBackend, BranchRow, BranchWork, ClientRow, ClientsReport, DiskReport,
+    DoltReport, DumpText, ExplainedRoute, ExplainedStep, Jobs, LaneCause, LaneHolderRow, LaneRow, LaneTotals,
+    LanesReport, Outcome as Came, Refusal, RigRow, RouteQuestion, StatusReport,
 };
 use branchline::admit::{Cause, Counters, Outcome};
+use branchline::branch::history::{DiffQuestion, LogEntry, TableDiff};
+use branchline::branch::main_tables::MainTable;
 use branchline::config::raw::Flags;
 use branchline::config::resolve::Sources;
 use branchline::config::{Config, Rule, Secret};
@@ -26,6 +28,9 @@ pub struct Fake {
     assigned: Mutex<Vec<AssignedRow>>,
     pub asked: Mutex<Vec<RouteQuestion>>,
     pub killed: Mutex<Vec<u32>>,
+    jobs: Jobs,
+    /// What was to be begun.
+    pub begun: Mutex<Vec<BranchWork>>,
 }
 
 pub const CLIENT_ID: u32 = 0x4000_0001;
@@ -49,6 +54,8 @@ impl Fake {
             assigned: Mutex::default(),
             asked: Mutex::default(),
             killed: Mutex::default(),
+            jobs: Jobs::new(),
+            begun: Mutex::default(),
         }
     }
 }
@@ -217,5 +224,62 @@ impl Backend for Fake {
 
     async fn dump(&self) -> DumpText {
         "line one\nline two\n".into()
+    }
+}
+
+/// Work comes to nothing at once, a drop fails, an undrop never ends.
+#[async_trait]
+impl BranchBackend for Fake {
+    fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    async fn start(&self, work: BranchWork, by: &str) -> Result<u32, Refusal> {
+        self.begun.lock().unwrap().push(work.clone());
+        let text = "it can't be dropped: \u{1b}]0;title";
+        self.jobs.start("some work".to_owned(), by, |progress| async move {
+            match work {
+                BranchWork::Drop { .. } => Err(text.to_owned()),
+                BranchWork::Undrop { .. } => {
+                    progress.step("bring it back", Some(10));
+                    progress.advance(3);
+                    std::future::pending().await
+                }
+                _ => Ok(Came::Finished(Vec::new())),
+            }
+        })
+    }
+
+    async fn branches(&self, database: Option<&str>) -> Result<Vec<BranchRow>, Refusal> {
+        let branch = |branch: &str, ahead, age_s| BranchRow {
+            database: database.unwrap_or("beads").to_owned(),
+            branch: branch.to_owned(),
+            age: Some(Duration::from_secs(age_s)),
+            last_write: Some(UNIX_EPOCH + Duration::from_secs(1_000_000_000)),
+            ahead,
+            behind: Some(2),
+            uncommitted: Some(1),
+            ..BranchRow::default()
+        };
+        let mut rows = vec![branch("polecat-a", Some(10), 3900), branch("polecat-b", None, 59)];
+        rows.push(BranchRow {
+            worker: Some("nux".to_owned()),
+            sessions: 3,
+            orphan: true,
+            ..branch("c", Some(9), 200_000)
+        });
+        Ok(rows)
+    }
+
+    async fn branch_log(&self, database: &str, branch: &str, limit: usize) -> Result<Vec<LogEntry>, Refusal> {
+        Err(Refusal::failed(format!("no log of {database}/{branch} with {limit}")))
+    }
+
+    async fn branch_diff(&self, question: DiffQuestion) -> Result<Vec<TableDiff>, Refusal> {
+        Err(Refusal::failed(format!("no diff: {question:?}")))
+    }
+
+    async fn main_tables(&self, database: &str) -> Result<Vec<MainTable>, Refusal> {
+        Err(Refusal::failed(format!("no main tables of {database}")))
     }
 }

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use branchline::config::{Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing};
+use branchline::config::{
+    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing,
+};
 
 /// Data and state in `town`.
 pub fn settings(town: &Path, source: DoltSource) -> Config {
@@ -28,6 +30,7 @@ pub fn settings(town: &Path, source: DoltSource) -> Config {
             rules: vec![],
         },
         lanes: LanesConfig::default(),
+        branches: BranchesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

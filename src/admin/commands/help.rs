@@ -5,7 +5,7 @@ use crate::admin::answer::{Answer, Table};
 use crate::admin::tokens::Tokens;
 
 /// Usage and what it does.
-const COMMANDS: [(&str, &str); 15] = [
+const COMMANDS: [(&str, &str); 29] = [
     ("SHOW STATUS", "process, addresses, Dolt, databases, clients, write lanes, disk"),
     ("SHOW CLIENTS", "who is connected, on which branch and why"),
     ("SHOW LANES [ALL]", "write lanes in use or used within the last minute: holder, waiters, counts"),
@@ -22,6 +22,32 @@ const COMMANDS: [(&str, &str); 15] = [
     ),
     ("UNROUTE id", "remove an assigned rule"),
     ("EXPLAIN ROUTE key 'value' …", "which branch would such a connection get, and why"),
+    (
+        "SHOW BRANCHES ['database']",
+        "branches: worker, age, commits ahead and behind of main, sessions, orphan or not",
+    ),
+    (
+        "BRANCH CREATE 'database' ['name'] …",
+        "fork main with all that it holds now; FROM, COMMIT MAIN, WORKER",
+    ),
+    ("BRANCH DONE 'database' 'branch' …", "bring a branch to main and delete it; PUSH, KEEP, WAIT"),
+    ("BRANCH DONE 'database' ALL …", "the same for all branches, or those of PATTERN 'glob'"),
+    ("BRANCH DROP 'database' 'branch' [FORCE]", "delete a branch; what main doesn't have is kept as a tag"),
+    ("BRANCH UNDROP 'database' 'branch'", "bring a dropped branch back"),
+    (
+        "BRANCH REAP ['database'] [DRY RUN]",
+        "delete branches whose worker is gone and that have nothing unmerged",
+    ),
+    ("BRANCH CONFLICTS 'database' 'branch' …", "what both sides changed, and what the rules would do"),
+    ("BRANCH RESOLVE 'database' 'branch' …", "decide about a row for the next BRANCH DONE"),
+    ("SHOW BRANCH LOG 'database' 'branch'", "commits that main doesn't have, and where it was forked"),
+    ("SHOW BRANCH DIFF 'database' 'branch'", "what the branch would bring to main"),
+    (
+        "MAIN TABLE ADD | REMOVE 'database' 'table'",
+        "make a table main's on every branch; SHOW MAIN TABLES lists them",
+    ),
+    ("SHOW JOBS", "long work that runs, or ended within the last 15 minutes"),
+    ("SHOW JOB id [RESULT]", "how far it is; what came of it"),
     ("KILL id", "end a client"),
     ("DUMP", "state dump, as SIGQUIT writes it"),
 ];

@@ -1,8 +1,11 @@
 //! The commands, one file per family: each parses its own and calls the backend.
 
+mod branch_rows;
+mod branches;
 mod clients;
 mod config;
 mod help;
+mod jobs;
 mod lanes;
 mod rigs;
 mod routes;
@@ -33,6 +36,12 @@ pub async fn run(sql: &str, by: &str, backend: &dyn Backend) -> Result<Answer, R
         return answer;
     }
     if let Some(answer) = routes::handle(tokens, by, backend).await {
+        return answer;
+    }
+    if let Some(answer) = branches::handle(tokens, by, backend).await {
+        return answer;
+    }
+    if let Some(answer) = jobs::handle(tokens, backend) {
         return answer;
     }
     if let Some(answer) = config::handle(tokens, backend) {

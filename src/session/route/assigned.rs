@@ -3,9 +3,8 @@
 //! Always: what `assign` or `unassign` returned Ok for is on disk; a file that can't be read is left as it is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +14,7 @@ use thiserror::Error;
 
 use super::rules::{address_text, check_template, parse_address};
 use crate::config::{Conditions, Glob, Rule};
+use crate::state_file::replace;
 
 /// Most rules that can be assigned.
 pub const ASSIGNED_RULES_MAX: usize = 10_000;
@@ -159,27 +159,6 @@ impl AssignedRules {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.into();
         Ok(())
     }
-}
-
-/// After a crash the file is the old one or the new one, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    let written = (|| {
-        // Left over by a crash, or a link that somebody put there.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
 }
 
 fn origin(id: u32) -> String {

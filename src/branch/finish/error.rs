@@ -1,0 +1,112 @@
+//! Why a branch is not finished.
+
+use thiserror::Error;
+
+use crate::dolt::ControlError;
+use crate::session::route::branch_name::printable;
+
+/// Why a branch is not finished. Main and the branch are as they were, but that the branch's rows may be Dolt-committed on it.
+#[derive(Debug, Error)]
+pub enum FinishError {
+    /// No such database.
+    #[error("there is no database {}", printable(.0))]
+    NoDatabase(String),
+    /// No such branch, and none of this name was ever finished.
+    #[error("database {} has no branch {}", printable(database), printable(branch))]
+    NoBranch {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+    },
+    /// It was dropped.
+    #[error(
+        "branch {branch} of {database} was dropped; `branchline branch undrop {database} {branch}` brings it back"
+    )]
+    Dropped {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+    },
+    /// It is what others are merged into.
+    #[error(
+        "{branch} is the branch of {database} that others are finished into: it can't be finished itself"
+    )]
+    IsMain {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+    },
+    /// The database has no other branches by configuration.
+    #[error("{0} is in routing.main_only: nothing in it is finished or dropped")]
+    MainOnly(String),
+    /// Somebody is at it.
+    #[error("branch {branch} of {database} is being finished or dropped already, since {seconds} s")]
+    Closed {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+        /// Since then.
+        seconds: u64,
+    },
+    /// Sessions have transactions open on it.
+    #[error(
+        "branch {branch} of {database} is in use after a wait of {waited_seconds} s by {sessions}; let them end \
+         their transactions, or wait longer with --wait"
+    )]
+    InUse {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+        /// How long it was waited.
+        waited_seconds: u64,
+        /// Who.
+        sessions: String,
+    },
+    /// A lane was not free in time.
+    #[error("{0}")]
+    Lane(String),
+    /// What is on both sides can't be merged without a decision.
+    #[error("{0}")]
+    Merge(String),
+    /// An ignored table can't be carried to main.
+    #[error("the rows of ignored table {table} can't be carried to {main} of {database}: {why}")]
+    Ignored {
+        /// The database.
+        database: String,
+        /// Its main branch.
+        main: String,
+        /// The table.
+        table: String,
+        /// What stood in the way, and what to do.
+        why: String,
+    },
+    /// `branches.json` could not be written.
+    #[error("{0}")]
+    Book(String),
+    /// No connection to Dolt.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Dolt refused a step.
+    #[error("while it was to {step}: {source}")]
+    Dolt {
+        /// Which.
+        step: &'static str,
+        /// What Dolt said.
+        source: mysql_async::Error,
+    },
+    /// Branchline is stopping.
+    #[error("Branchline is stopping; run it again")]
+    Interrupted,
+}
+
+impl FinishError {
+    /// Dolt refused this step.
+    pub(in crate::branch) fn at(step: &'static str) -> impl FnOnce(mysql_async::Error) -> Self {
+        move |source| Self::Dolt { step, source }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the console shows of branches and does to them. Formats nothing: `admin` does.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+
+use super::console::LiveConsole;
+use crate::admin::{
+    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, Refusal,
+    ResolveRequest, Which,
+};
+use crate::branch::finish::{FinishRequest, finish, finish_all};
+use crate::branch::fork::UNFINISHED_PREFIX;
+use crate::branch::history::{self, DiffQuestion, LogEntry, TableDiff};
+use crate::branch::main_tables::{self, MainTable};
+use crate::branch::{DropRequest, ForkRequest, base, create, drop_branch, undrop};
+use crate::config::Glob;
+use crate::observe::progress::Progress;
+use crate::session::Context;
+
+#[async_trait]
+impl BranchBackend for LiveConsole {
+    fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    async fn start(&self, work: BranchWork, by: &str) -> Result<u32, Refusal> {
+        let (context, who) = (Arc::clone(&self.context), by.to_owned());
+        let what = what(&work);
+        self.jobs.start(what, by, move |progress| async move { run(&context, work, who, &progress).await })
+    }
+
+    async fn branches(&self, database: Option<&str>) -> Result<Vec<BranchRow>, Refusal> {
+        let _ = database;
+        Err(Refusal::failed("not there yet"))
+    }
+
+    async fn branch_log(&self, database: &str, branch: &str, limit: usize) -> Result<Vec<LogEntry>, Refusal> {
+        let (control, branches) = (self.context.dolt.control(), &self.context.branches);
+        history::log(control, branches, database, branch, limit).await.map_err(refused)
+    }
+
+    async fn branch_diff(&self, question: DiffQuestion) -> Result<Vec<TableDiff>, Refusal> {
+        let (control, branches) = (self.context.dolt.control(), &self.context.branches);
+        history::diff(control, branches, &question).await.map_err(refused)
+    }
+
+    async fn main_tables(&self, database: &str) -> Result<Vec<MainTable>, Refusal> {
+        main_tables::list(&self.context, database).await.map_err(refused)
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> Refusal {
+    Refusal::failed(error.to_string())
+}
+
+/// As `SHOW JOBS` has it.
+fn what(work: &BranchWork) -> String {
+    match work {
+        BranchWork::Create(CreateBranch { database, name, worker, .. }) => match (name, worker) {
+            (Some(name), _) => format!("create {database}/{name}"),
+            (None, worker) => {
+                format!("create a branch of {database} for {}", worker.as_deref().unwrap_or("?"))
+            }
+        },
+        BranchWork::Finish(FinishBranches { database, which: Which::One(branch), .. }) => {
+            format!("finish {database}/{branch}")
+        }
+        BranchWork::Finish(FinishBranches { database, which: Which::All { pattern }, .. }) => {
+            format!("finish {database}/{}", pattern.as_deref().unwrap_or("*"))
+        }
+        BranchWork::Drop { database, branch, .. } => format!("drop {database}/{branch}"),
+        BranchWork::Undrop { database, branch } => format!("undrop {database}/{branch}"),
+        BranchWork::Reap { database, dry_run } => {
+            let database = database.as_deref().unwrap_or("every database");
+            format!("reap {database}{}", if *dry_run { ", dry run" } else { "" })
+        }
+        BranchWork::Conflicts { database, branch, .. } => format!("conflicts of {database}/{branch}"),
+        BranchWork::Resolve(ResolveRequest { database, branch, .. }) => {
+            format!("decide about a conflict of {database}/{branch}")
+        }
+        BranchWork::MainTable { change, database, table } => match change {
+            main_tables::Change::Add => format!("make {table} of {database} always main's"),
+            main_tables::Change::Remove => format!("give every branch of {database} its own {table}"),
+        },
+    }
+}
+
+async fn run(
+    context: &Arc<Context>,
+    work: BranchWork,
+    by: String,
+    progress: &Progress,
+) -> Result<Outcome, String> {
+    fn text(error: impl std::fmt::Display) -> String {
+        error.to_string()
+    }
+    match work {
+        BranchWork::Create(CreateBranch { database, name, from, commit_main, worker }) => {
+            progress.step("fork", None);
+            let name = match (name, &worker) {
+                (Some(name), _) => name,
+                (None, worker) => base::default_name(worker.as_deref().unwrap_or_default(), unix_now()),
+            };
+            let listing = context.branches.listing().await.map_err(text)?;
+            let Some(database) = listing.database(&database).map(str::to_owned) else {
+                return Err(format!("there is no database {database}; SHOW RIGS lists them"));
+            };
+            let request = ForkRequest { database, name, from, commit_main, worker, by };
+            create(context, request).await.map(Outcome::Created).map_err(text)
+        }
+        BranchWork::Finish(FinishBranches { database, which, push, keep, wait }) => {
+            let wait = wait.unwrap_or(context.config.branches.finish_wait);
+            let request =
+                |branch: String| FinishRequest { database: database.clone(), branch, push, keep, wait, by };
+            match which {
+                Which::One(branch) => {
+                    let finished = finish(context, request(branch.clone()), progress).await.map_err(text)?;
+                    Ok(Outcome::Finished(vec![(branch, Ok(finished))]))
+                }
+                Which::All { pattern } => {
+                    let branches = matching(context, &database, pattern).await?;
+                    if branches.is_empty() {
+                        return Ok(Outcome::Finished(Vec::new()));
+                    }
+                    let all = finish_all(context, request(String::new()), branches, progress).await;
+                    let all = all.map_err(text)?.into_iter();
+                    Ok(Outcome::Finished(
+                        all.map(|(branch, result)| (branch, result.map_err(text))).collect(),
+                    ))
+                }
+            }
+        }
+        BranchWork::Drop { database, branch, force } => {
+            let request =
+                DropRequest { database, branch, force, wait: context.config.branches.finish_wait, by };
+            drop_branch(context, request, progress).await.map(Outcome::Dropped).map_err(text)
+        }
+        BranchWork::Undrop { database, branch } => {
+            progress.step("bring it back", None);
+            undrop(context, &database, &branch, &by).await.map(Outcome::Undropped).map_err(text)
+        }
+        BranchWork::Reap { database, dry_run } => {
+            let _ = (database, dry_run);
+            Err("not there yet".to_owned())
+        }
+        BranchWork::Conflicts { database, branch, table, limit } => {
+            let _ = (database, branch, table, limit);
+            Err("not there yet".to_owned())
+        }
+        BranchWork::Resolve(decision) => {
+            let _ = decision;
+            Err("not there yet".to_owned())
+        }
+        BranchWork::MainTable { change, database, table } => {
+            let changed = main_tables::change(context, change, &database, &table, &by, progress).await;
+            changed.map(Outcome::MainTable).map_err(text)
+        }
+    }
+}
+
+/// Branches that a pattern stands for, all without one; main and forks under way are none of them.
+async fn matching(context: &Context, database: &str, pattern: Option<String>) -> Result<Vec<String>, String> {
+    let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
+    let Some(database) = listing.database(database) else {
+        return Err(format!("there is no database {database}; SHOW RIGS lists them"));
+    };
+    let main = context.branches.default_branch(database);
+    let pattern = pattern.as_deref().map(Glob::new);
+    let wanted = |name: &&str| {
+        !name.eq_ignore_ascii_case(&main)
+            && !name.starts_with(UNFINISHED_PREFIX)
+            && pattern.as_ref().is_none_or(|pattern| pattern.matches(name))
+    };
+    Ok(listing.branches(database).filter(wanted).map(str::to_owned).collect())
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
