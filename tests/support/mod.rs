@@ -8,6 +8,7 @@ pub mod branchline;
 pub mod client;
 pub mod embedded;
 pub mod plain;
+pub mod polecat;
 pub mod process;
 pub mod raw;
 pub mod settings;
