@@ -166,8 +166,7 @@ async fn serve_with(
 }
 
 /// What all sessions share, for this Dolt.
-pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>, audit: AuditLog) -> Context {
+pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>, audit: AuditLog) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
