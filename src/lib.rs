@@ -15,8 +15,6 @@ pub mod pool;
 pub mod branch;
 pub mod merge;
 pub mod state_file;
-pub mod state_file;
-pub mod merge;
 pub mod dolt;
 pub mod admin;
 pub mod cli;

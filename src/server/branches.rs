@@ -1,7 +1,7 @@
 //! What the console shows of branches and does to them. Formats nothing: `admin` does.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 

@@ -166,7 +166,13 @@ async fn serve_with(
 }
 
 /// What all sessions share, for this Dolt.
-pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>, audit: AuditLog) -> Context {
+pub fn context(
+    config: Config,
+    dolt: Dolt,
+    assigned: AssignedRules,
+    book: Arc<Book>,
+    audit: AuditLog,
+) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
