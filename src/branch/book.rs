@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::directory::Listing;
 use crate::observe::time::utc_seconds;
+use crate::session::route::Existence;
 use crate::state_file::replace;
 
 const FILE: &str = "branches.json";
@@ -179,6 +181,15 @@ impl Book {
     /// What became of a branch that is no more.
     pub fn tombstone(&self, database: &str, branch: &str) -> Option<Tombstone> {
         self.pages().tombstones.get(&key(database, branch)).cloned()
+    }
+
+    /// Whether a branch exists; one that doesn't may have ended. A branch that was made again wins over its
+    /// tombstone.
+    pub fn existence(&self, listing: &Listing, database: &str, branch: &str) -> Existence {
+        match (listing.existence(database, branch), self.tombstone(database, branch)) {
+            (Existence::Missing, Some(tombstone)) => Existence::Ended { told: tombstone.told() },
+            (existence, _) => existence,
+        }
     }
 
     /// All of them, by database and branch.

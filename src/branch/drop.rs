@@ -248,7 +248,8 @@ pub(super) struct DroppedRecord {
 
 async fn base_of(conn: &mut Conn, branch: &str) -> Result<Option<(String, String)>, mysql_async::Error> {
     let tag = sql_literal(&base_tag(branch));
-    conn.query_first(format!("SELECT tag_hash, message FROM dolt_tags WHERE LOWER(tag_name) = LOWER({tag})")).await
+    conn.query_first(format!("SELECT tag_hash, message FROM dolt_tags WHERE LOWER(tag_name) = LOWER({tag})"))
+        .await
 }
 
 /// Tables, ignored ones too, that hold what neither main has nor the fork brought. On the branch, which stays current.

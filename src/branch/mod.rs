@@ -12,8 +12,11 @@ pub mod fork;
 mod forks;
 pub mod gates;
 mod hold;
+pub mod list;
+pub mod reap;
 pub mod recover;
 mod undrop;
+pub mod vanished;
 
 pub use book::{Book, Ended, Intent, Tombstone};
 pub use create::{Created, ForkRequest, create};

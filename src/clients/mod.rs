@@ -78,6 +78,8 @@ pub enum Doing {
     Running,
     /// A command waits for a write lane.
     Waiting,
+    /// A command waits for the finish or drop of its branch.
+    WaitingAtGate,
 }
 
 impl Doing {
@@ -88,6 +90,7 @@ impl Doing {
             Doing::Idle => "idle",
             Doing::Running => "running",
             Doing::Waiting => "waiting for a lane",
+            Doing::WaitingAtGate => "waiting for the end of its branch",
         }
     }
 }

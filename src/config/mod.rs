@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod branches;
 mod document;
 mod lanes;
 mod merge;
@@ -21,6 +22,7 @@ pub mod rule;
 #[path = "tests.rs"]
 mod resolve_tests;
 
+pub use branches::{BranchesConfig, Orphans};
 pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
 pub use merge::{CellRule, DeleteRule, MergePolicy, MergeRule, UPDATED_AT};
 pub use password_file::read as read_password;
@@ -46,6 +48,8 @@ pub struct Config {
     pub lanes: LanesConfig,
     /// How conflicts of merges are resolved; see `merge`.
     pub merge: MergePolicy,
+    /// How branches end; see `branch`.
+    pub branches: BranchesConfig,
     /// Upper bounds.
     pub limits: Limits,
     /// What is written to our log.

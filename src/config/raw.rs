@@ -57,7 +57,7 @@ pub struct RawFile {
     pub dolt_user: Option<Written<String>>,
     /// `dolt.password_file`
     pub dolt_password_file: Option<Written<String>>,
-    /// Whole numbers by dotted key: all the `_s`, `_ms`, `_mb`, `_max` and `_keep` settings.
+    /// Whole numbers by dotted key: all the `_s`, `_h`, `_ms`, `_mb`, `_max`, `_days` and `_keep` settings.
     pub numbers: BTreeMap<&'static str, Written<i64>>,
     /// `lanes.auto_commit`
     pub lanes_auto_commit: Option<Written<String>>,
@@ -65,6 +65,12 @@ pub struct RawFile {
     pub lane_rules: Vec<RawLaneRule>,
     /// `[[merge.rules]]`
     pub merge_rules: Vec<RawMergeRule>,
+    /// `branches.reap`
+    pub reap: Option<Written<bool>>,
+    /// `branches.reap_pattern`
+    pub reap_pattern: Option<Written<String>>,
+    /// `branches.orphans`
+    pub orphans: Option<Written<String>>,
     /// `routing.main_only`
     pub main_only: Option<Written<Vec<String>>>,
     /// `routing.create_pattern`
@@ -202,6 +208,22 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
     if let Some(mut merge) = root.section("merge") {
         raw.merge_rules = merge.sections("rules").into_iter().map(merge_rule).collect();
         merge.finish();
+    }
+    if let Some(mut branches) = root.section("branches") {
+        numbers(
+            &mut branches,
+            &mut raw,
+            &[
+                ("finish_wait_s", "branches.finish_wait_s"),
+                ("orphan_after_h", "branches.orphan_after_h"),
+                ("dropped_keep_days", "branches.dropped_keep_days"),
+                ("tombstone_keep_days", "branches.tombstone_keep_days"),
+            ],
+        );
+        raw.reap = branches.boolean("reap");
+        raw.reap_pattern = branches.string("reap_pattern");
+        raw.orphans = branches.string("orphans");
+        branches.finish();
     }
     if let Some(mut limits) = root.section("limits") {
         numbers(

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::problem::{Origin, Problem, Problems};
 use super::raw::{Flags, RawFile, Written};
 use super::{
-    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy, Routing, Secret,
+    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
+    Routing, Secret,
 };
-use super::{lanes, merge, password_file, places, raw, rule};
+use super::{branches, lanes, merge, password_file, places, raw, rule};
 
 /// Name of the config file in the state directory.
 pub const CONFIG_FILE: &str = "branchline.toml";
@@ -100,6 +101,7 @@ impl Resolver<'_> {
             config_file,
             dolt: self.dolt(),
             lanes: self.lanes(&routing),
+            branches: self.branches(),
             routing,
             merge: self.merge(),
             limits: Limits {
@@ -352,6 +354,25 @@ impl Resolver<'_> {
             raw_rules.iter().filter_map(|raw| merge::resolve(raw, &mut self.problems)).collect();
         rules.extend(MergePolicy::default().rules);
         MergePolicy { rules }
+    }
+
+    fn branches(&mut self) -> BranchesConfig {
+        let default = BranchesConfig::default();
+        let orphans = self.file.orphans.take();
+        BranchesConfig {
+            finish_wait: self.seconds("branches.finish_wait_s", default.finish_wait.as_secs(), 0..=3600),
+            reap: self.file.reap.take().map_or(default.reap, |written| written.value),
+            reap_pattern: self
+                .file
+                .reap_pattern
+                .take()
+                .map_or(default.reap_pattern, |written| Glob::new(written.value)),
+            orphan_after: branches::from_hours(self.number("branches.orphan_after_h", 24, 1..=8760)),
+            orphans: orphans
+                .map_or(default.orphans, |written| branches::orphans(&written, &mut self.problems)),
+            dropped_keep: branches::from_days(self.number("branches.dropped_keep_days", 7, 0..=3650)),
+            tombstone_keep: branches::from_days(self.number("branches.tombstone_keep_days", 30, 1..=3650)),
+        }
     }
 
     fn log(&mut self) -> LogConfig {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problem::Problems;
 use super::raw::Flags;
 use super::resolve::Sources;
-use super::{AutoCommit, Config, DoltSource};
+use super::{AutoCommit, Config, DoltSource, Orphans};
 
 fn resolve(cwd: &Path, home: &Path, flags: Flags, variables: &[(&str, &str)]) -> Result<Config, Problems> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
@@ -45,6 +45,14 @@ fn defaults_outside_a_town() {
     assert_eq!((lanes.budget, lanes.lane_idle), (Duration::from_secs(8), Duration::from_secs(2)));
     assert_eq!(lanes.same_process_idle, Duration::from_millis(40));
     assert_eq!((lanes.own_rows_hold, lanes.auto_commit), (Duration::from_secs(1), AutoCommit::Sql));
+    let branches = &config.branches;
+    assert_eq!((branches.finish_wait, branches.reap), (Duration::from_secs(10), true));
+    assert_eq!((branches.reap_pattern.as_str(), branches.orphans), ("polecat-*", Orphans::Alert));
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(
+        (branches.orphan_after, branches.dropped_keep, branches.tombstone_keep),
+        (days(1), days(7), days(30))
+    );
     assert!(lanes.rules.is_empty() && lanes.env_exclude.contains(&"gt".to_owned()));
     assert_eq!(config.limits.clients_max, 1000);
     assert_eq!(config.limits.handshake_timeout, Duration::from_secs(10));
@@ -124,6 +132,14 @@ filter = "info,branchline::session=debug"
 json = true
 rotate_mb = 1
 rotate_keep = 1
+[branches]
+finish_wait_s = 0
+reap = false
+reap_pattern = "temp-*"
+orphan_after_h = 2
+orphans = "finish"
+dropped_keep_days = 0
+tombstone_keep_days = 2
 "#,
     );
     let password = town.join("daemon/password");
@@ -157,6 +173,14 @@ rotate_keep = 1
     );
     assert_eq!(lanes.env_exclude, ["gt"]);
     assert_eq!(config.limits.clients_max, 16);
+    let branches = &config.branches;
+    assert_eq!((branches.finish_wait, branches.reap), (Duration::ZERO, false));
+    assert_eq!((branches.reap_pattern.as_str(), branches.orphans), ("temp-*", Orphans::Finish));
+    assert_eq!(branches.orphan_after, Duration::from_secs(7200));
+    assert_eq!(
+        (branches.dropped_keep, branches.tombstone_keep),
+        (Duration::ZERO, Duration::from_secs(172_800))
+    );
     assert!(config.log.json);
     assert!(!format!("{config:?}").contains("hunter2"));
 }

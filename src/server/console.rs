@@ -125,7 +125,7 @@ impl Backend for LiveConsole {
             },
             lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
-            alerts: facts.alerts,
+            alerts: facts.alerts.into_iter().chain(self.context.book.alerts().into_values()).collect(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Backend for LiveConsole {
         let listing =
             self.context.branches.listing().await.map_err(|error| Refusal::failed(error.to_string()))?;
         let existence = match &choice.branch {
-            Wanted::Branch(name) => listing.existence(database, name),
+            Wanted::Branch(name) => self.context.book.existence(&listing, database, name),
             _ => Existence::Missing,
         };
         let (branch, placement) = match route::resolve(&choice, database, &existence, routing) {
@@ -195,6 +195,7 @@ impl Backend for LiveConsole {
             }
             Placement::OnBranch(branch) => (Some(branch), "on the branch".to_owned()),
             Placement::Default => (None, "on the database's default branch".to_owned()),
+            Placement::Ended { told } => (None, format!("on the database's default branch: {told}")),
             Placement::ForkAtFirstWrite(branch) => {
                 (Some(branch), "reads the default branch; the branch is forked at the first write".to_owned())
             }

@@ -70,6 +70,6 @@ fn holder_row(holder: HolderView, clients: &Clients) -> LaneHolderRow {
 
 fn statement_age(clients: &Clients, client_id: u32) -> Option<Duration> {
     let view = clients.get(client_id)?.view();
-    let serves = matches!(view.doing, Doing::Running | Doing::Waiting);
+    let serves = matches!(view.doing, Doing::Running | Doing::Waiting | Doing::WaitingAtGate);
     serves.then(|| view.doing_since.elapsed())
 }

@@ -5,7 +5,7 @@
 mod console;
 mod dump;
 mod lanes;
-mod listen;
+pub mod listen;
 mod signals;
 
 use std::io::{self, Write};
@@ -24,6 +24,8 @@ use crate::admin::{BindError, Console};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
+use crate::branch;
+use crate::branch::vanished::{self, Vanished};
 use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
@@ -33,11 +35,15 @@ use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
 use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
+use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
 use crate::session::peer::PeerProcesses;
-use crate::session::route::AssignedRules;
+use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
 use crate::statement::transaction::LogBudget;
+
+/// When sessions were on branches is written so often.
+const SEEN_FLUSH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Between two looks for writers who bypass us.
 const BYPASS_LOOK: std::time::Duration = std::time::Duration::from_secs(2);
@@ -131,6 +137,9 @@ async fn serve_with(
     let stopping = CancellationToken::new();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
+    let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
+    tokio::spawn(reaping);
+    let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -145,13 +154,23 @@ async fn serve_with(
     accepting.cancel();
     drain(&context, &sessions).await;
     stopping.cancel();
+    if let Err(error) = seeing.await {
+        warn!(%error, "when branches were last used is not written");
+    }
     if let Err(error) = console.await {
         warn!(%error, "the console ended badly");
     }
     Ok(())
 }
 
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>, audit: AuditLog) -> Context {
+/// What all sessions share, for this Dolt.
+pub fn context(
+    config: Config,
+    dolt: Dolt,
+    assigned: AssignedRules,
+    book: Arc<Book>,
+    audit: AuditLog,
+) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
@@ -173,6 +192,7 @@ fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>,
         audit,
         book,
         gates: Gates::new(),
+        vanished: Vanished::default(),
         assigned,
         drain: CancellationToken::new(),
         dolt,
@@ -199,6 +219,38 @@ async fn watch_for_bypasses(context: Arc<Context>, stopping: CancellationToken) 
         tokio::select! {
             () = tokio::time::sleep(BYPASS_LOOK) => {}
             () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Notes which branches sessions are on, and notices which ones come and go past us.
+async fn see_branches(context: Arc<Context>, stopping: CancellationToken) {
+    let mut last_flush = tokio::time::Instant::now();
+    loop {
+        if let Err(error) = vanished::notice(&context).await {
+            tracing::debug!(%error, "cannot tell which branches there are");
+        }
+        let is_last = tokio::select! {
+            () = tokio::time::sleep(BYPASS_LOOK) => false,
+            () = stopping.cancelled() => true,
+        };
+        if !is_last && last_flush.elapsed() < SEEN_FLUSH {
+            continue;
+        }
+        last_flush = tokio::time::Instant::now();
+        let now = unix_seconds(SystemTime::now());
+        for client in context.clients.all() {
+            let view = client.view();
+            if let (Some(database), Some(branch)) = (view.database, view.branch) {
+                context.book.saw(&Requested::parse(&database).database, &branch, now);
+            }
+        }
+        let book = Arc::clone(&context.book);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || book.flush()).await {
+            warn!(%error, "when branches were last used is not written");
+        }
+        if is_last {
+            return;
         }
     }
 }

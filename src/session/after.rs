@@ -7,6 +7,7 @@ use super::command::Plan;
 use super::ending::Ending;
 use super::prepared::{BackendStatement, Prepared};
 use super::routed::Session;
+use crate::branch::vanished;
 use crate::statement::classify::{Kind, Pins, Scope, Summary};
 use crate::wire::command::Command;
 use crate::wire::reply::{Outcome, ReplyTracker};
@@ -52,6 +53,12 @@ impl Session {
                 }
                 if let Some(runs) = &plan.runs {
                     self.after_statements(runs, tracker);
+                    let branches = |kind: &Kind| matches!(kind, Kind::Call { procedure, .. } if procedure == "dolt_branch");
+                    if runs.statements.iter().any(branches)
+                        && let Err(error) = vanished::notice(&self.context).await
+                    {
+                        tracing::debug!(%error, "cannot tell whether a branch was deleted");
+                    }
                     let moved = may_have_moved(runs, tracker).or(is_opaque.then_some(Moved::Branch));
                     if let Some(moved) = moved {
                         self.ask_where_or_lose(moved).await;
@@ -134,7 +141,13 @@ impl Session {
                 && !self.heads.is_empty()
                 && let Ok(listing) = self.listing().await
             {
-                self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+                self.heads.decide(
+                    &self.identity,
+                    &listing,
+                    &self.context.book,
+                    &self.context.config.routing,
+                    &assigned,
+                );
             }
             if let Err(trouble) = self.set_heads().await {
                 self.lost = Some(trouble);

@@ -10,6 +10,7 @@ use super::after::Moved;
 use super::heads::Place;
 use super::route::Requested;
 use super::routed::Session;
+use super::state::HEAD_REF;
 use crate::branch::{sql_identifier, sql_literal};
 use crate::dolt::State;
 use crate::pool::{Answer, BackendError, BackendLogin, ConnectError, Lease, LeaseError, Question};
@@ -22,9 +23,6 @@ pub const DOLT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the supervisor may take to see that Dolt is gone: it waits for the process, so it is quick.
 const NOTICE_WAIT: Duration = Duration::from_millis(500);
-
-/// What the session variable of a database's branch ends with.
-const HEAD_REF: &str = "_head_ref";
 
 /// Why a command is not run.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ impl Session {
             Command::Quit => Err(Ending::ClientQuit),
             Command::StmtClose => self.close_statement(&incoming).await,
             Command::StmtSendLongData => self.send_long_data(&incoming).await,
-            _ => match self.before(&incoming).await {
+            _ => match self.before(&incoming, deadline).await {
                 Ok(plan) => self.perform(incoming, plan, deadline).await,
                 Err(trouble) => self.tell(&incoming, trouble).await,
             },
@@ -72,22 +72,25 @@ impl Session {
     }
 
     /// Everything that must be so before the command may be sent.
-    async fn before(&mut self, incoming: &Incoming) -> Result<Plan, Trouble> {
+    async fn before(&mut self, incoming: &Incoming, deadline: Instant) -> Result<Plan, Trouble> {
         if let Some(trouble) = self.lost.take() {
             return Err(trouble);
         }
         let plan = self.plan(incoming)?;
         let summary = plan.runs.clone().or_else(|| plan.prepares.clone());
         if self.must_route(incoming, &plan, summary.as_deref()) {
-            self.ensure_routed().await?;
+            self.ensure_routed_here().await?;
         }
+        self.step_in(incoming, &plan, deadline).await?;
         self.refuse_databases(incoming, &plan, summary.as_deref())?;
+        self.refuse_departed(&plan, summary.as_deref()).await?;
         if let Some(runs) = &plan.runs
             && runs.may_write
             && self.heads.all().any(|head| matches!(head.place, Place::Pending(_)))
         {
             let text = self.statement_text(incoming, &plan);
             let pending = self.pending_forks(|database| mentions_database(&text, database));
+            let pending = self.still_to_fork(pending).await?;
             if !pending.is_empty() {
                 self.fork(pending).await?;
             }

@@ -9,6 +9,7 @@ use super::route::AssignedRules;
 use crate::accounts::directory::ACCOUNTS_QUERY;
 use crate::accounts::{Account, AccountSource, Directory};
 use crate::admit::Lanes;
+use crate::branch::vanished::Vanished;
 use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
 use crate::clients::Clients;
@@ -45,6 +46,8 @@ pub struct Context {
     pub gates: Gates,
     /// What merges decided.
     pub audit: AuditLog,
+    /// Branches that were deleted past Branchline's own commands.
+    pub vanished: Vanished,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
     /// What names mean.

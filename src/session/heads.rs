@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::identity::Identity;
 use super::route::{self, Existence, Placement, Requested};
-use crate::branch::Listing;
+use crate::branch::{Book, Listing};
 use crate::config::Routing;
 
 /// The branch of each database for one session.
@@ -68,6 +68,7 @@ impl Heads {
         &mut self,
         identity: &Identity,
         listing: &Listing,
+        book: &Book,
         routing: &Routing,
         assigned: &[route::AssignedRule],
     ) -> bool {
@@ -76,7 +77,7 @@ impl Heads {
             if self.knows(database) {
                 continue;
             }
-            let head = decide_one(identity, database, listing, routing, assigned);
+            let head = decide_one(identity, database, (listing, book), routing, assigned);
             changed |= matches!(head.place, Place::Routed(_));
             self.by_database.insert(database.to_lowercase(), head);
         }
@@ -92,6 +93,11 @@ impl Heads {
     pub fn forked(&mut self, database: &str, branch: &str) {
         let reason = self.get(database).map(|head| head.reason.clone()).unwrap_or_default();
         self.put(database, Place::Routed(branch.to_owned()), &reason);
+    }
+
+    /// The branch that the session was on, or was to get, is no more: it is where Dolt puts new sessions.
+    pub fn departed(&mut self, database: &str, why: &str) {
+        self.put(database, Place::Default, why);
     }
 
     fn put(&mut self, database: &str, place: Place, reason: &str) {
@@ -128,20 +134,24 @@ impl Heads {
 fn decide_one(
     identity: &Identity,
     database: &str,
-    listing: &Listing,
+    (listing, book): (&Listing, &Book),
     routing: &Routing,
     assigned: &[route::AssignedRule],
 ) -> Head {
     let requested = Requested { database: database.to_owned(), branch: None };
     let choice = route::choose(identity, Some(&requested), routing, assigned);
     let existence = match &choice.branch {
-        route::Wanted::Branch(name) => listing.existence(database, name),
+        route::Wanted::Branch(name) => book.existence(listing, database, name),
         _ => Existence::Missing,
     };
     let place = match route::resolve(&choice, database, &existence, routing) {
         Placement::OnBranch(branch) => Place::Routed(branch),
         Placement::ForkAtFirstWrite(branch) => Place::Pending(branch),
         Placement::Refused(refusal) => Place::Refused(refusal.text),
+        Placement::Ended { told } => {
+            let reason = format!("{}, but {told}", choice.reason);
+            return Head { database: database.to_owned(), place: Place::Default, reason };
+        }
         Placement::AsAsked | Placement::Default => Place::Default,
     };
     Head { database: database.to_owned(), place, reason: choice.reason.to_string() }

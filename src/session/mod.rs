@@ -16,6 +16,7 @@ mod command;
 mod context;
 mod ending;
 mod fork;
+mod gate;
 mod greet;
 mod fate;
 mod heads;

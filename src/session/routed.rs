@@ -16,8 +16,9 @@ use super::prepared::PreparedStatements;
 use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
-use crate::admit::{Seat, Who};
+use crate::admit::{LaneKey, Seat, Who};
 use crate::branch::Listing;
+use crate::branch::gates::Presence;
 use crate::clients::{Client, Registration};
 use crate::pool::{BackendLogin, Lease};
 use crate::statement::transaction::{Log, Transaction};
@@ -60,6 +61,12 @@ pub struct Session {
     pub names_changed: bool,
     /// Where Dolt has put this session in databases that nothing routes it in, by lower-case name.
     pub defaults: BTreeMap<String, String>,
+    /// What it has open on which branch, for those who finish one.
+    pub presence: Presence,
+    /// The branch of the current database, unless that is where Dolt puts new sessions.
+    pub here: Option<LaneKey>,
+    /// How many branches had gone away when it last looked whether one was its own.
+    pub departures_seen: u64,
     /// COM_SET_OPTION's choice while Dolt has not agreed yet.
     pub option_sent: Option<bool>,
     /// What the next command is told instead of being run: the backend was lost while nobody waited.
@@ -79,6 +86,7 @@ impl Session {
             database: None,
         };
         let seat = context.lanes.seat(who(&accepted.registration, &identity));
+        let presence = context.gates.presence(accepted.registration.client.id);
         let mut session = Self {
             context: Arc::clone(context),
             registration: accepted.registration,
@@ -102,10 +110,17 @@ impl Session {
             dolt_commits: false,
             names_changed: false,
             defaults: BTreeMap::new(),
+            presence,
+            here: None,
+            // From before any branch is chosen: one that goes away in the middle is noticed.
+            departures_seen: context.gates.departures(),
             option_sent: None,
             lost: None,
         };
         let mut entered = session.enter().await;
+        if entered.is_err() && session.follow_departures().await.is_ok_and(|moved| moved) {
+            entered = session.enter().await;
+        }
         if let Err(Trouble::AccountDiffers(_)) = entered {
             // Accounts may have changed since they were read.
             let login =
@@ -136,6 +151,7 @@ impl Session {
         }
         if let Some(database) = self.state.database.clone() {
             self.check_usable(&database)?;
+            self.check_departed(&database).await?;
         }
         self.ensure_backend().await
     }
@@ -161,7 +177,13 @@ impl Session {
         }
         let listing = self.listing().await?;
         self.routed = true;
-        let changed = self.heads.decide(&self.identity, &listing, &self.context.config.routing, &assigned);
+        let changed = self.heads.decide(
+            &self.identity,
+            &listing,
+            &self.context.book,
+            &self.context.config.routing,
+            &assigned,
+        );
         if changed && self.backend.is_some() {
             self.set_heads().await?;
         }
@@ -211,7 +233,7 @@ impl Session {
     }
 
     /// Brings what others see of this session up to date.
-    pub fn show(&self) {
+    pub fn show(&mut self) {
         let database = self.state.database.clone();
         let asked = database.as_deref().map(Requested::parse);
         let head = asked.as_ref().and_then(|asked| self.heads.get(&asked.database));
@@ -229,6 +251,8 @@ impl Session {
             (Some(_), None) => (None, "default branch".to_owned()),
             (None, None) => (None, "no database yet".to_owned()),
         };
+        let here = asked.as_ref().zip(branch.as_ref()).map(|(asked, branch)| (&asked.database, branch));
+        self.here = here.map(|(database, branch)| self.enter_branch(database, branch));
         let backend_id = self.backend.as_ref().map(|backend| backend.id);
         let in_transaction = self.transaction.is_begun();
         self.entry().update(|view| {

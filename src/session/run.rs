@@ -16,6 +16,7 @@ use super::rerun::Rerun;
 use super::routed::Session;
 use crate::admit::{Cause, Committed, Outcome};
 use crate::branch::sql_literal;
+use crate::dolt::errors;
 use crate::pool::Question;
 use crate::statement::fate::{StateBefore, Verdict, Watched};
 use crate::statement::relay::{self, Stopped};
@@ -233,6 +234,12 @@ impl Session {
             match relay::peek_err(&mut self.client, backend).await {
                 Ok(None) => {}
                 Ok(Some(err)) => {
+                    if errors::is_unknown_database(err.code, &err.message)
+                        && job.is_whole()
+                        && job.unit.single
+                    {
+                        return self.branch_not_found(job, err).await;
+                    }
                     let failure = Failure::of(err.code, &err.message);
                     let is_plain = matches!(failure, Failure::Other | Failure::NothingToCommit);
                     // More results may follow the error of one statement among several.
@@ -270,6 +277,28 @@ impl Session {
                 Tried::Failed(Failed::lost(failure, error, Some(tracker)))
             }
         }
+    }
+
+    /// Dolt does not find a database, or the session's branch. Its answer was looked at, and is still to be relayed.
+    async fn branch_not_found(&mut self, job: &mut Job, err: ErrInfo) -> Tried {
+        if let Some(backend) = self.backend.as_mut() {
+            relay::drop_peeked(backend);
+        }
+        self.in_flight = false;
+        if let Some(told) = self.left_vanished(&err.message).await {
+            return match self.backend.is_none() && !self.state.pins.is_empty() {
+                true => Tried::TellAndEnd(told),
+                false => Tried::Tell(told),
+            };
+        }
+        debug!(tries = job.tries, "not the session's branch");
+        let reason = err.message.clone();
+        Tried::Failed(Failed {
+            failure: Failure::of(err.code, &err.message),
+            err: Some(err),
+            reason,
+            tracker: None,
+        })
     }
 
     /// Does what the table says about a failure. `None`: try again.

@@ -45,6 +45,7 @@ async fn serve_commands(session: &mut Session) -> Ending {
         if let Err(ending) = session.run(incoming).await {
             return ending;
         }
+        session.step_out();
         let in_transaction = session.transaction.is_begun();
         session.entry().update(|view| {
             view.doing = Doing::Idle;
@@ -102,6 +103,7 @@ impl Session {
 
     /// Ends what is left of the session in Dolt, and only then gives its lanes back.
     async fn leave(&mut self, ending: &Ending) {
+        self.seen_here();
         let (generation, id) = match (self.backend.take(), self.unsettled) {
             (Some(backend), None) if !self.in_flight => return backend.quit().await,
             (Some(backend), None) => backend.identity(),

@@ -5,6 +5,9 @@
 use crate::statement::classify::{Kind, Pins, Scope};
 use crate::wire::response::{OkInfo, STATUS_AUTOCOMMIT};
 
+/// What the session variable of a database's branch ends with.
+pub const HEAD_REF: &str = "_head_ref";
+
 /// Settings kept for a new backend; a client that sets more keeps its backend or loses it.
 const SETTINGS_MAX: usize = 256;
 
@@ -73,6 +76,21 @@ impl SessionState {
             Kind::ReleaseLocks => self.pins.remove(Pins::NAMED_LOCK),
             _ => {}
         }
+    }
+
+    /// Branches that the client has set by `SET database_head_ref = 'branch'`, in lower case: database and branch.
+    pub fn head_refs(&self) -> impl Iterator<Item = (&str, String)> {
+        self.settings.iter().filter_map(|(name, sql)| {
+            let database = name.strip_suffix(HEAD_REF)?;
+            let (_, value) = sql.split_once('=')?;
+            Some((database, value.trim().trim_matches(['\'', '"', '`']).to_lowercase()))
+        })
+    }
+
+    /// The client's `SET database_head_ref` no longer counts.
+    pub fn forget_head_ref(&mut self, database: &str) {
+        let variable = format!("{}{HEAD_REF}", database.to_lowercase());
+        self.settings.retain(|(name, _)| *name != variable);
     }
 
     fn set(&mut self, name: &str, sql: &str) {

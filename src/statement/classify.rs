@@ -413,6 +413,35 @@ pub fn mentions_qualifier(text: &[u8], mut is: impl FnMut(&str) -> bool) -> bool
     })
 }
 
+/// Databases that are named with a revision (`database/branch`, `database@branch`), and which.
+pub fn revisions(text: &[u8]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    // Such a name stands in quotes; most texts have neither of the two.
+    let has = |wanted: [u8; 2]| text.iter().any(|byte| wanted.contains(byte));
+    if !has(*b"/@") || !has(*b"`\"") {
+        return found;
+    }
+    let mut lexer = Lexer::new(text, DoubleQuotes::Text);
+    while let Some(token) = lexer.next_token() {
+        if !matches!(token.kind, TokenKind::QuotedName | TokenKind::Text) {
+            continue;
+        }
+        let bytes = lexer.bytes(token);
+        if bytes.starts_with(b"'") {
+            continue;
+        }
+        let value = name_value(bytes);
+        let Ok(name) = std::str::from_utf8(&value) else { continue };
+        if let Some((database, revision)) = name.split_once(['/', '@'])
+            && !database.is_empty()
+            && !revision.is_empty()
+        {
+            found.push((database.to_owned(), revision.to_owned()));
+        }
+    }
+    found
+}
+
 fn any_qualifier(text: &[u8], mut is: impl FnMut(&[u8]) -> bool) -> bool {
     let mut lexer = Lexer::new(text, DoubleQuotes::Text);
     let mut name = None;

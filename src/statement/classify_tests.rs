@@ -529,3 +529,15 @@ fn qualifiers_are_named_without_quotes_and_revisions() {
     assert_eq!(all("SELECT 1.5, 'x.y', now()"), Vec::<String>::new());
     assert!(mentions_qualifier(b"select * from x.y", |name| name == "x"));
 }
+
+#[test]
+fn revisions_are_found_in_quoted_names_only() {
+    let of = |text: &str| {
+        let found = revisions(text.as_bytes());
+        found.into_iter().map(|(database, branch)| format!("{database}={branch}")).collect::<Vec<_>>()
+    };
+    assert_eq!(of("SELECT * FROM `a/x`.t JOIN \"b@y/z\".u"), ["a=x", "b=y/z"]);
+    assert_eq!(of("USE `a/feature/x`"), ["a=feature/x"]);
+    assert_eq!(of("INSERT INTO `t` VALUES ('http://x', 4/2, 'a@b')"), Vec::<String>::new());
+    assert_eq!(of("SELECT 4/2"), Vec::<String>::new());
+}

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use branchline::config::{
-    Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy, Routing,
+    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
+    Routing,
 };
 
 /// Data and state in `town`.
@@ -31,6 +32,7 @@ pub fn settings(town: &Path, source: DoltSource) -> Config {
         },
         lanes: LanesConfig::default(),
         merge: MergePolicy::default(),
+        branches: BranchesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

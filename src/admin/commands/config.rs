@@ -6,6 +6,7 @@ use super::Handled;
 use crate::admin::answer::{Answer, Cell, Table};
 use crate::admin::backend::Backend;
 use crate::admin::tokens::Tokens;
+use crate::config::branches::{days, hours};
 use crate::config::{Config, DoltSource, rule};
 
 pub fn handle(tokens: &mut Tokens, backend: &dyn Backend) -> Handled {
@@ -64,6 +65,14 @@ fn rows(config: &Config) -> Table {
     for (index, each) in config.merge.rules.iter().enumerate() {
         row(&format!("merge.rules[{index}]"), each.to_string().into());
     }
+    let branches = &config.branches;
+    row("branches.finish_wait_s", branches.finish_wait.as_secs().into());
+    row("branches.reap", if branches.reap { "true" } else { "false" }.into());
+    row("branches.reap_pattern", branches.reap_pattern.as_str().into());
+    row("branches.orphan_after_h", hours(branches.orphan_after).into());
+    row("branches.orphans", branches.orphans.as_str().into());
+    row("branches.dropped_keep_days", days(branches.dropped_keep).into());
+    row("branches.tombstone_keep_days", days(branches.tombstone_keep).into());
     row("limits.clients_max", config.limits.clients_max.into());
     row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());
     row("limits.drain_timeout_s", config.limits.drain_timeout.as_secs().into());

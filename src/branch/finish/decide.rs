@@ -103,7 +103,8 @@ impl<'a> Decider<'a> {
         let (result, row) = match decision.outcome {
             RowOutcome::Undecided(columns) => {
                 let columns: Vec<&str> = columns.iter().map(|at| rules.columns[*at].name.as_str()).collect();
-                let what = if columns.is_empty() { "whether it stays".to_owned() } else { columns.join(", ") };
+                let what =
+                    if columns.is_empty() { "whether it stays".to_owned() } else { columns.join(", ") };
                 let (database, branch) = (self.database, self.branch);
                 return Err(FinishError::Ignored {
                     database: database.to_owned(),

@@ -57,7 +57,8 @@ pub(super) async fn plan(writer: &mut Conn, sides: &Sides<'_>) -> Result<Plan, m
         return Ok(Plan::Leave);
     }
     let merged = changed(writer, &format!("{}...{}", sides.main, sides.branch), None).await?;
-    let touched = |table: &Changed| merged.iter().find(|other| other.table == table.table).map(|m| m.is_schema);
+    let touched =
+        |table: &Changed| merged.iter().find(|other| other.table == table.table).map(|m| m.is_schema);
     let mut aside = Vec::new();
     for own in changed(writer, "HEAD", Some("WORKING")).await? {
         let Some(is_merged_schema) = touched(&own) else { continue };
@@ -85,7 +86,11 @@ async fn changed(conn: &mut Conn, from: &str, to: Option<&str>) -> Result<Vec<Ch
         let is_modified = kind == "modified";
         let renamed = (from != to && !from.is_empty() && !to.is_empty()).then(|| from.clone());
         let name = if to.is_empty() { from } else { to };
-        [Some(name), renamed].into_iter().flatten().map(move |table| Changed { table, is_modified, is_schema })
+        [Some(name), renamed].into_iter().flatten().map(move |table| Changed {
+            table,
+            is_modified,
+            is_schema,
+        })
     });
     Ok(changed.collect())
 }

@@ -148,8 +148,7 @@ async fn no_branch(
     let _touch = context.bypass.as_ref().map(|bypass| bypass.touch(&database));
     base::untag(&mut pair.writer, &tombstone.branch).await.map_err(FinishError::at("remove its base tag"))?;
     context.gates.gone(&database, &branch);
-    let push =
-        if request.push { Some(push(&mut pair.reader, &database, &main).await) } else { None };
+    let push = if request.push { Some(push(&mut pair.reader, &database, &main).await) } else { None };
     Ok(Finished {
         database,
         branch: tombstone.branch,
@@ -174,10 +173,8 @@ impl Work<'_> {
         is_snapshot: bool,
     ) -> Result<Finished, FinishError> {
         self.progress.step("commit what is uncommitted on the branch", None);
-        let (ready, is_main_dirty) = tokio::try_join!(
-            self.ready(&mut pair.reader, is_snapshot),
-            self.go_to_main(&mut pair.writer)
-        )?;
+        let (ready, is_main_dirty) =
+            tokio::try_join!(self.ready(&mut pair.reader, is_snapshot), self.go_to_main(&mut pair.writer))?;
         let base = match (&ready.base, is_main_dirty) {
             (None, true) => self.base(&mut pair.reader).await?,
             (base, _) => base.clone(),
@@ -192,8 +189,7 @@ impl Work<'_> {
         }
         let places =
             Places { database: self.database, main: self.main, branch: self.branch, base: base_commit };
-        let carried =
-            ignored::plan(&mut pair.writer, &mut pair.reader, &places, &ready.ignored).await?;
+        let carried = ignored::plan(&mut pair.writer, &mut pair.reader, &places, &ready.ignored).await?;
         let decisions: Vec<Decision> = self
             .context
             .book
@@ -283,8 +279,13 @@ impl Work<'_> {
             base::take_back(reader).await.map_err(at("take back a snapshot that was cut off"))?;
         }
         let (mut head, working, committed) = hashes(reader).await.map_err(at("look at the branch"))?;
-        let mut ready =
-            Ready { id: String::new(), head: String::new(), committed: None, base: None, ignored: Vec::new() };
+        let mut ready = Ready {
+            id: String::new(),
+            head: String::new(),
+            committed: None,
+            base: None,
+            ignored: Vec::new(),
+        };
         if working != committed {
             let changed = base::uncommitted(reader).await.map_err(at("look at the branch's rows"))?;
             ready.base = self.base(reader).await?;
@@ -367,7 +368,9 @@ impl Work<'_> {
         let merged = match merge_into(writer, reader, &request).await {
             Ok(merged) => merged,
             // An AUTO_INCREMENT counter can't be put back, so the table is not as in HEAD.
-            Err(error) if matches!(plan, Plan::Carry(_)) && error.to_string().contains("stomped by merge") => {
+            Err(error)
+                if matches!(plan, Plan::Carry(_)) && error.to_string().contains("stomped by merge") =>
+            {
                 return Err(Undone::OwnRows("Dolt can't put a counter of its tables aside".to_owned()));
             }
             Err(error) => return Err(error.into()),
@@ -384,7 +387,9 @@ impl Work<'_> {
         if let Plan::Carry(aside) = plan
             && !dirty::put_back(writer, aside).await.map_err(at("put main's own rows back"))?
         {
-            return Err(Undone::OwnRows("with the branch's rows they break a key or a constraint".to_owned()));
+            return Err(Undone::OwnRows(
+                "with the branch's rows they break a key or a constraint".to_owned(),
+            ));
         }
         let conflicts = merged.conflicts() + decider.conflicts;
         let mut message = None;
@@ -507,7 +512,9 @@ async fn hashes(conn: &mut Conn) -> Result<(String, String, String), mysql_async
 /// A name as Dolt takes it: `Name <mail>`.
 fn author(worker: &str) -> String {
     let name: String = worker.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect();
-    let mail: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
+    let mail: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
     format!("{name} <{mail}@branchline>")
 }

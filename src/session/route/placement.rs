@@ -1,6 +1,7 @@
 //! Owns what is done about a chosen branch once it is known whether it exists.
 //! Does not ask Dolt and does not fork.
-//! Always: a branch that isn't there is forked only if `create_pattern` says so, else refused by name.
+//! Always: a branch that was never there is forked only if `create_pattern` says so, else refused by name; one that
+//! was finished or dropped is not forked again.
 
 use super::{Choice, Wanted, branch_name::printable};
 use crate::config::Routing;
@@ -15,6 +16,11 @@ pub enum Existence {
     },
     /// Dolt doesn't have it.
     Missing,
+    /// Dolt doesn't have it any more: it was finished or dropped.
+    Ended {
+        /// `finished at … (merged to main as …)`
+        told: String,
+    },
 }
 
 impl Existence {
@@ -45,6 +51,11 @@ pub enum Placement {
     OnBranch(String),
     /// Stay where Dolt puts new sessions.
     Default,
+    /// Stay there as well: the branch was finished or dropped.
+    Ended {
+        /// `polecat-x was finished at … (merged to main as …)`
+        told: String,
+    },
     /// Read main; fork this branch at the first write.
     ForkAtFirstWrite(String),
     /// Tell the client.
@@ -71,6 +82,9 @@ pub fn resolve(choice: &Choice, database: &str, existence: &Existence, routing: 
         (Wanted::AsAsked, _) => Placement::AsAsked,
         (Wanted::Default, _) => Placement::Default,
         (Wanted::Branch(_), Existence::Exists { spelled }) => Placement::OnBranch(spelled.clone()),
+        (Wanted::Branch(name), Existence::Ended { told }) => {
+            Placement::Ended { told: format!("{name} was {told}") }
+        }
         (Wanted::Branch(name), Existence::Missing) => match &routing.create_pattern {
             Some(pattern) if pattern.matches(name) => Placement::ForkAtFirstWrite(name.clone()),
             pattern => {
@@ -128,12 +142,16 @@ mod tests {
     #[test]
     fn placements() {
         let exists = Existence::Exists { spelled: "Polecat-x".to_owned() };
+        let ended = Existence::Ended { told: "dropped".to_owned() };
         let wanted = |name: &str| choice(Wanted::Branch(name.to_owned()));
         let creates = routing(Some("polecat-*"));
         for (choice, existence, want) in [
             (choice(Wanted::AsAsked), &Existence::Missing, Placement::AsAsked),
             (choice(Wanted::Default), &Existence::Missing, Placement::Default),
             (wanted("polecat-x"), &exists, Placement::OnBranch("Polecat-x".to_owned())),
+            (wanted("polecat-z"), &ended, Placement::Ended { told: "polecat-z was dropped".to_owned() }),
+            (wanted("z"), &ended, Placement::Ended { told: "z was dropped".to_owned() }),
+            (choice(Wanted::AsAsked), &ended, Placement::AsAsked),
             (wanted("polecat-y"), &Existence::Missing, Placement::ForkAtFirstWrite("polecat-y".to_owned())),
         ] {
             assert_eq!(resolve(&choice, "db", existence, &creates), want);
