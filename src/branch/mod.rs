@@ -14,6 +14,8 @@ pub mod history;
 pub mod main_tables;
 pub mod gates;
 mod hold;
+pub mod list;
+pub mod reap;
 pub mod recover;
 mod undrop;
 pub mod vanished;

@@ -6,7 +6,7 @@ mod branches;
 mod console;
 mod dump;
 mod lanes;
-mod listen;
+pub mod listen;
 mod signals;
 
 use std::io::{self, Write};
@@ -25,6 +25,7 @@ use crate::admin::{BindError, Console, Jobs};
 
 use crate::accounts::Directory;
 use crate::admit::{LaneSettings, Lanes};
+use crate::branch;
 use crate::branch::vanished::{self, Vanished};
 use crate::branch::{Book, Branches, Forks, Gates};
 use crate::catalog::Catalog;
@@ -132,6 +133,8 @@ async fn serve_with(
     let jobs = live.jobs.clone();
     let console = tokio::spawn(console.serve(live, stopping.clone()));
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
+    let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
+    tokio::spawn(reaping);
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
@@ -156,7 +159,8 @@ async fn serve_with(
     Ok(())
 }
 
-fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
+/// What all sessions share, for this Dolt.
+pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,

@@ -6,6 +6,7 @@
 
 pub mod branchline;
 pub mod client;
+pub mod embedded;
 pub mod plain;
 pub mod process;
 pub mod raw;
