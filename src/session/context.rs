@@ -48,10 +48,6 @@ pub struct Context {
     pub vanished: Vanished,
     /// What merges decided.
     pub audit: AuditLog,
-    /// What merges decided.
-    pub audit: AuditLog,
-    /// Branches that were deleted past Branchline's own commands.
-    pub vanished: Vanished,
     /// Rules assigned at run time.
     pub assigned: AssignedRules,
     /// What names mean.

@@ -54,8 +54,6 @@ impl Embedded {
             let book = Arc::new(Book::load(&config.state_dir).expect("an empty book"));
             let audit = AuditLog::open(&config.state_dir, config.log.rotate_bytes, config.log.rotate_keep);
             let context = Arc::new(context(config, dolt, assigned, book, audit.expect("an empty audit log")));
-            let audit = AuditLog::open(&config.state_dir, 1 << 20, 3).expect("opened");
-            let context = Arc::new(context(config, dolt, assigned, book, audit));
             let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
             let address = listener.tcp_address().expect("TCP");
             let (accepting, sessions) = (CancellationToken::new(), TaskTracker::new());
