@@ -144,13 +144,46 @@ impl<'a> Merge<'a> {
             "SELECT `table`, num_data_conflicts, num_schema_conflicts \
              FROM DOLT_PREVIEW_MERGE_CONFLICTS_SUMMARY({ours}, {theirs})"
         );
-        let rows: Vec<(String, Option<u64>, Option<u64>)> = reader.query(sql).await?;
+        let rows: Vec<(String, Option<u64>, Option<u64>)> = match reader.query(sql).await {
+            Err(mysql_async::Error::Server(error)) => {
+                return Err(self.dropped(reader, error.message).await?);
+            }
+            rows => rows?,
+        };
         let foreseen = |(table, rows, schema): (String, Option<u64>, Option<u64>)| Foreseen {
             table,
             rows: rows.unwrap_or_default(),
             schema: schema.unwrap_or_default(),
         };
         Ok(rows.into_iter().map(foreseen).collect())
+    }
+
+    /// Dolt refuses to look at a table that one side dropped and the other changed, and doesn't say which it is.
+    async fn dropped(&self, reader: &mut Conn, refusal: String) -> Result<MergeError, MergeError> {
+        let mut sides = Vec::new();
+        for side in [&self.merged.ours, &self.merged.theirs] {
+            let (base, side) = (sql_literal(&self.merged.base), sql_literal(side));
+            let sql = format!("SELECT from_table_name, diff_type FROM dolt_diff_summary({base}, {side})");
+            let rows: Vec<(Option<String>, String)> = reader.query(sql).await?;
+            sides.push(rows);
+        }
+        let mut tables = Vec::new();
+        for (dropping, changing, what) in [
+            (0, 1, "dropped on the branch that is merged into, changed on the one that is merged"),
+            (1, 0, "dropped on the branch that is merged, changed on the one that is merged into"),
+        ] {
+            let dropped = sides[dropping].iter().filter(|(_, what)| what == "dropped");
+            let changed = |table: &Option<String>| {
+                sides[changing].iter().any(|(name, what)| name == table && what != "dropped")
+            };
+            let both = dropped.filter(|(table, _)| changed(table)).filter_map(|(table, _)| table.clone());
+            tables.extend(both.map(|table| (table, what.to_owned())));
+        }
+        Ok(if tables.is_empty() {
+            MergeError::Refused(refusal)
+        } else {
+            MergeError::SchemaConflicts { tables }
+        })
     }
 
     async fn refuse_what_ends_dolt(&self, writer: &mut Conn, conflict: &Foreseen) -> Result<(), MergeError> {

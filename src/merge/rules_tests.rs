@@ -109,6 +109,38 @@ fn cells_by_rule() {
 }
 
 #[test]
+fn one_text_for_one_document() {
+    for (written, want) in [
+        (r#"["a","b" , {"y":1.50,"x":[ ]}]"#, r#"["a", "b", {"x": [], "y": 1.50}]"#),
+        (r#""\u00e9\n""#, r#""é\n""#),
+        ("12345678901234567890.1234567890", "12345678901234567890.1234567890"),
+        ("no JSON [", "no JSON ["),
+    ] {
+        assert_eq!(String::from_utf8(values::canonical_json(written.into())).expect("text"), want);
+    }
+    let none = decide_cell(
+        Kind::Bytes,
+        Some(CellRule::Union),
+        ["[]", r#"[{"a":1}]"#, r#"[{"a": 1}, 2]"#],
+        ["1", "2", "2"],
+    );
+    assert_eq!(none.0, r#"[2, {"a": 1}]"#);
+}
+
+#[test]
+fn early_years_get_four_digits() {
+    for (written, want) in [
+        ("1-01-01", "0001-01-01"),
+        ("987-01-01 00:00:00", "0987-01-01 00:00:00"),
+        ("2026-01-01", "2026-01-01"),
+        ("0000-00-00", "0000-00-00"),
+        ("", ""),
+    ] {
+        assert_eq!(values::with_four_digits_of_year(written.into()), want.as_bytes(), "{written}");
+    }
+}
+
+#[test]
 fn updated_at_gets_the_later_one() {
     let rules = rules(&[("a", Kind::Bytes, None), ("updated_at", Kind::Bytes, None)], Some(1));
     let versions = [row(&["x", "1"]), row(&["y", "3"]), row(&["x", "2"])];

@@ -44,12 +44,13 @@ pub(super) struct Conflicts<'a> {
     /// Where the cells of each version are; a column that a version doesn't have is NULL there.
     cells: [Vec<Option<usize>>; 3],
     key: Vec<usize>,
+    table: &'a Table,
 }
 
 /// Begins to read the conflicts between two commits.
 pub(super) async fn conflicts<'a>(
     reader: &'a mut Conn,
-    table: &Table,
+    table: &'a Table,
     ours: &str,
     theirs: &str,
 ) -> Result<Conflicts<'a>, mysql_async::Error> {
@@ -63,7 +64,7 @@ pub(super) async fn conflicts<'a>(
         .map(|side| table.columns.iter().map(|column| position(format!("{side}{}", column.name))).collect());
     let key = table.columns.iter().enumerate().filter(|(_, column)| column.key).map(|(at, _)| at).collect();
     let id = position("dolt_conflict_id".to_owned()).unwrap_or_default();
-    Ok(Conflicts { id, cells, key, result })
+    Ok(Conflicts { id, cells, key, table, result })
 }
 
 impl Conflicts<'_> {
@@ -72,10 +73,11 @@ impl Conflicts<'_> {
         let mut values: Vec<Option<Vec<u8>>> = row.unwrap().into_iter().map(cell).collect();
         let id = values.get_mut(self.id).and_then(Option::take).unwrap_or_default();
         let mut versions = self.cells.iter().map(|places| {
-            let row: Row = places
+            let mut row: Row = places
                 .iter()
                 .map(|place| place.and_then(|place| values.get_mut(place)).and_then(Option::take))
                 .collect();
+            self.table.normalize(&mut row);
             // A key has no NULL.
             self.key.iter().all(|key| row[*key].is_some()).then_some(row)
         });

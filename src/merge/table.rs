@@ -6,7 +6,7 @@ use mysql_async::{Conn, Row as DoltRow};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::rules::{Cell, ColumnRules, Side, TableRules};
-use super::values::Kind;
+use super::values::{Kind, canonical_json, with_four_digits_of_year};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::config::MergePolicy;
 
@@ -90,6 +90,7 @@ fn kind(written: &str) -> (Kind, bool) {
         | "year" => (Kind::Exact, false),
         "float" | "double" | "real" => (Kind::Float, false),
         "json" => (Kind::Json, false),
+        "date" | "datetime" | "timestamp" => (Kind::Date, false),
         "time" => (Kind::Time, false),
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit" | "geometry"
         | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
@@ -120,6 +121,18 @@ impl Table {
             updated_at: self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(updated_at)),
             deleted: policy.deleted(database, &self.name),
             newer,
+        }
+    }
+
+    /// Brings a row as the text protocol gives it to the form that `rules` compare: Dolt writes some values in several
+    /// ways.
+    pub fn normalize(&self, row: &mut [Cell]) {
+        for (column, cell) in self.columns.iter().zip(row) {
+            match column.kind {
+                Kind::Date => *cell = cell.take().map(with_four_digits_of_year),
+                Kind::Json => *cell = cell.take().map(canonical_json),
+                _ => {}
+            }
         }
     }
 

@@ -20,8 +20,44 @@ pub enum Kind {
     Json,
     /// TIME: may be negative, and longer than a day.
     Time,
-    /// Texts, dates and the rest: compared byte by byte.
+    /// DATE, DATETIME and TIMESTAMP.
+    Date,
+    /// Texts and the rest: compared byte by byte.
     Bytes,
+}
+
+/// Dolt writes the year 1 as `1-01-01`, which it doesn't read and which is no order: four digits.
+pub fn with_four_digits_of_year(date: Vec<u8>) -> Vec<u8> {
+    match date.iter().position(|byte| *byte == b'-') {
+        Some(digits @ 1..4) => [&b"0000"[digits..], &date].concat(),
+        _ => date,
+    }
+}
+
+/// Dolt writes one document as `[1, 2]` or `[1,2]`, depending on how it was stored: one text for each value. Numbers
+/// are kept as written. What is no JSON stays as it is.
+pub fn canonical_json(text: Vec<u8>) -> Vec<u8> {
+    let canonical = std::str::from_utf8(&text).ok().and_then(canonical);
+    canonical.map_or(text, String::into_bytes)
+}
+
+fn canonical(text: &str) -> Option<String> {
+    let text = text.trim();
+    match text.bytes().next()? {
+        b'[' => {
+            let elements: Option<Vec<String>> = elements(text)?.into_iter().map(canonical).collect();
+            Some(format!("[{}]", elements?.join(", ")))
+        }
+        b'{' => {
+            let members = members(text)?.into_iter();
+            let members = members.map(|(key, value)| {
+                Some(format!("{}: {}", serde_json::Value::String(key), canonical(value)?))
+            });
+            Some(format!("{{{}}}", members.collect::<Option<Vec<_>>>()?.join(", ")))
+        }
+        b'"' => Some(serde_json::Value::String(serde_json::from_str(text).ok()?).to_string()),
+        _ => Some(text.to_owned()),
+    }
 }
 
 /// NULL is less than anything.
@@ -53,7 +89,7 @@ fn compare_values(kind: Kind, a: &[u8], b: &[u8]) -> Ordering {
             (Some(a), Some(b)) => a.compare(&b),
             _ => by_bytes,
         },
-        Kind::Json | Kind::Bytes => by_bytes,
+        Kind::Json | Kind::Date | Kind::Bytes => by_bytes,
     }
 }
 
@@ -174,6 +210,9 @@ pub fn merge_json(
 ) -> Option<Vec<u8>> {
     let base = base.and_then(|base| std::str::from_utf8(base).ok());
     let (ours, theirs) = (std::str::from_utf8(ours).ok()?, std::str::from_utf8(theirs).ok()?);
+    // Columns that are no JSON hold it as somebody typed it.
+    let base = base.and_then(canonical);
+    let (base, ours, theirs) = (base.as_deref(), &*canonical(ours)?, &*canonical(theirs)?);
     if let Some(united) = union(base, ours, theirs) {
         return Some(united.into_bytes());
     }
