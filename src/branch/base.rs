@@ -111,7 +111,13 @@ pub(super) async fn tag(
 
 /// Removes a branch's base tag, if it has one.
 pub(super) async fn untag(conn: &mut Conn, branch: &str) -> Result<(), mysql_async::Error> {
-    conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await
+    match conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await {
+        // Cheaper than to look first. After an error Dolt keeps a transaction open.
+        Err(mysql_async::Error::Server(error)) if error.message.contains("tag not found") => {
+            conn.query_drop("ROLLBACK").await
+        }
+        removed => removed,
+    }
 }
 
 /// The name of a branch's base tag.
