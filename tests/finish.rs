@@ -118,17 +118,23 @@ fn what_is_on_a_branch_comes_home_and_the_branch_is_gone() {
 #[test]
 fn main_s_own_rows_stay_uncommitted_beside_the_merge() {
     let server = start();
+    let mut main = server.direct("f");
+    main.run("CREATE TABLE other (id INT PRIMARY KEY)");
+    main.run("CALL DOLT_COMMIT('-Am', 'other')");
     fork(&server, "x");
     let mut worker = server.on("x", "f");
     worker.run("INSERT INTO t VALUES (4, 'x')");
     worker.run("UPDATE t SET s = 'x' WHERE id = 1");
     worker.run("CALL DOLT_COMMIT('-Am', 'work')");
-    let mut main = server.direct("f");
+    // Dolt refuses to merge over a table that is not on the branch too.
+    main.run("CREATE TABLE later (id INT PRIMARY KEY)");
+    main.run("CALL DOLT_COMMIT('-Am', 'later')");
     for sql in [
         "INSERT INTO t VALUES (9, 'own')",
         "UPDATE t SET s = 'own' WHERE id = 2",
         "DELETE FROM t WHERE id = 3",
-        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "INSERT INTO other VALUES (1)",
+        "INSERT INTO later VALUES (1)",
     ] {
         main.run(sql);
     }
@@ -139,7 +145,18 @@ fn main_s_own_rows_stay_uncommitted_beside_the_merge() {
     let mut main = server.direct("f");
     assert_eq!(rows(&mut main, ROWS), ["1|x", "2|own", "4|x", "9|own"]);
     assert_eq!(rows(&mut main, HEAD_ROWS), ["1|x", "2|b", "3|c", "4|x"]);
-    assert_eq!(names(&mut main, "dolt_status", "table_name"), ["other", "t"]);
+    assert_eq!(names(&mut main, "dolt_status", "table_name"), ["later", "other", "t"]);
+
+    // A new table can't be put aside: it is committed on its own, never within the merge.
+    main.run("CREATE TABLE fresh (id INT PRIMARY KEY)");
+    fork(&server, "y");
+    server.on("y", "f").run("INSERT INTO t VALUES (5, 'y')");
+    let finished = done(&server, "y").expect("finished");
+    let swept = finished.swept.expect("committed on its own");
+    let tables =
+        format!("SELECT table_name FROM dolt_diff WHERE commit_hash = '{swept}' ORDER BY table_name");
+    assert_eq!(rows(&mut main, &tables), ["fresh", "later", "other", "t"]);
+    assert!(names(&mut main, "dolt_status", "table_name").is_empty());
 }
 
 #[test]
@@ -213,6 +230,7 @@ fn a_drop_loses_nothing() {
     assert_eq!((commits, tables), (1, 2));
     let gone = dropped(&server, "x", true).expect("forced");
     assert_eq!(gone.uncommitted_tables, ["t", "wisps"]);
+    assert!(gone.tag.is_some());
     assert_eq!(names(&mut server.direct("f"), "dolt_branches", "name"), ["main"]);
     assert_eq!(worker.row("SELECT ACTIVE_BRANCH()"), "main");
     assert!(matches!(done(&server, "x"), Err(FinishError::Dropped { .. })));
