@@ -112,8 +112,11 @@ pub(super) async fn tag(
 /// Removes a branch's base tag, if it has one.
 pub(super) async fn untag(conn: &mut Conn, branch: &str) -> Result<(), mysql_async::Error> {
     match conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await {
-        Err(mysql_async::Error::Server(error)) if error.message.contains("tag not found") => Ok(()),
-        untagged => untagged,
+        // Cheaper than to look first. After an error Dolt keeps a transaction open.
+        Err(mysql_async::Error::Server(error)) if error.message.contains("tag not found") => {
+            conn.query_drop("ROLLBACK").await
+        }
+        removed => removed,
     }
 }
 

@@ -103,6 +103,7 @@ async fn rebuild(
     if record.as_ref().is_some_and(|record| record.is_snapshot) {
         base::take_back(conn).await?;
         uncommitted_tables = base::uncommitted(conn).await?.into_iter().map(|table| table.table).collect();
+        uncommitted_tables.sort_unstable();
     }
     let head: Option<String> = conn.query_first("SELECT dolt_hashof('HEAD')").await?;
     on_default(conn, database).await?;

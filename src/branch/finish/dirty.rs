@@ -13,7 +13,7 @@ use crate::branch::fork::revision;
 /// What is done about main's uncommitted rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// The merge doesn't touch them.
+    /// There are none, or there is nothing to merge.
     Leave,
     /// They are put aside and back.
     Carry(Vec<Aside>),
@@ -26,7 +26,10 @@ pub(super) enum Plan {
 pub(super) struct Aside {
     table: Table,
     rows: String,
+    /// Of all its rows that differ from HEAD.
     keys: String,
+    /// Of those that are put back.
+    back: String,
 }
 
 /// Where to look.
@@ -56,17 +59,26 @@ pub(super) async fn plan(writer: &mut Conn, sides: &Sides<'_>) -> Result<Plan, m
     if own.is_empty() {
         return Ok(Plan::Leave);
     }
+    let (main, branch) = (sql_literal(sides.main), sql_literal(sides.branch));
+    let sql = format!("SELECT dolt_merge_base({main}, {branch}) = dolt_hashof({branch})");
+    let is_up_to_date: Option<Option<bool>> = writer.query_first(sql).await?;
+    if is_up_to_date.flatten() == Some(true) {
+        return Ok(Plan::Leave);
+    }
+    // All of them, also those that the merge doesn't touch: DOLT_MERGE('--no-commit') stages whatever is uncommitted,
+    // and the merge's commit would take it along.
     let merged = changed(writer, &format!("{}...{}", sides.main, sides.branch), None).await?;
-    let touched =
-        |table: &Changed| merged.iter().find(|other| other.table == table.table).map(|m| m.is_schema);
     let mut aside = Vec::new();
     for own in changed(writer, "HEAD", Some("WORKING")).await? {
-        let Some(is_merged_schema) = touched(&own) else { continue };
         let name = &own.table;
-        if own.is_schema || is_merged_schema || !own.is_modified || name.starts_with("dolt_") {
+        let merged = merged.iter().find(|other| other.table == *name);
+        if own.is_schema || !own.is_modified || name.starts_with("dolt_") {
             return Ok(Plan::Commit(format!("the definition of {name} changed")));
         }
-        match put_aside(writer, name, aside.len(), sides).await? {
+        if merged.is_some_and(|merged| merged.is_schema) {
+            return Ok(Plan::Commit(format!("the branch changed the definition of {name}")));
+        }
+        match put_aside(writer, name, (aside.len(), merged.is_some()), sides).await? {
             Ok(table) => aside.push(table),
             Err(why) => return Ok(Plan::Commit(why)),
         }
@@ -99,7 +111,7 @@ async fn changed(conn: &mut Conn, from: &str, to: Option<&str>) -> Result<Vec<Ch
 async fn put_aside(
     writer: &mut Conn,
     name: &str,
-    number: usize,
+    (number, is_merged): (usize, bool),
     sides: &Sides<'_>,
 ) -> Result<Result<Aside, String>, mysql_async::Error> {
     let Some(table) = Table::load(writer, name).await? else {
@@ -113,12 +125,12 @@ async fn put_aside(
     }
     let (quoted, literal) = (sql_identifier(name), sql_literal(name));
     let (rows, keys) = (format!("branchline_rows_{number}"), format!("branchline_keys_{number}"));
-    let both = format!("branchline_both_{number}");
+    let (back, both) = (format!("branchline_back_{number}"), format!("branchline_both_{number}"));
     let key_of_diff: Vec<String> = table.key.iter().map(|key| diff_key(key)).collect();
     let to: Vec<String> = table.columns.iter().map(|column| prefixed("to_", column)).collect();
     let (key_of_diff, to) = (key_of_diff.join(", "), to.join(", "));
     let diff = format!("dolt_diff('HEAD', 'WORKING', {literal})");
-    for temporary in [&rows, &keys, &both] {
+    for temporary in [&rows, &keys, &back, &both] {
         writer.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {temporary}")).await?;
     }
     for sql in [
@@ -128,10 +140,14 @@ async fn put_aside(
             table.list("")
         ),
         format!("CREATE TEMPORARY TABLE {keys} AS SELECT {key_of_diff} FROM {diff}"),
-        overlap(&table, sides, (&rows, &keys, &both)),
+        format!("CREATE TEMPORARY TABLE {back} AS SELECT {key_of_diff} FROM {diff}"),
     ] {
         writer.query_drop(sql).await?;
     }
+    if !is_merged {
+        return Ok(Ok(Aside { table, rows, keys, back }));
+    }
+    writer.query_drop(overlap(&table, sides, (&rows, &keys, &both))).await?;
     // Rows with which the branch was forked are its own by now; equal ones come with the merge.
     let (count, settled): (u64, Option<u64>) = writer
         .query_first(format!("SELECT COUNT(*), CAST(SUM(is_settled) AS UNSIGNED) FROM {both}"))
@@ -142,12 +158,12 @@ async fn put_aside(
         return Ok(Err(format!("{open} of its rows in {name} were changed on the branch too")));
     }
     if count > 0 {
-        for temporary in [&rows, &keys] {
+        for temporary in [&rows, &back] {
             writer.query_drop(delete(temporary, &table, &both)).await?;
         }
     }
     writer.query_drop(format!("DROP TEMPORARY TABLE {both}")).await?;
-    Ok(Ok(Aside { table, rows, keys }))
+    Ok(Ok(Aside { table, rows, keys, back }))
 }
 
 /// Keys that both have changed, and whether the branch's version is what is wanted in any case.
@@ -197,9 +213,9 @@ pub(super) async fn revert(writer: &mut Conn, aside: &[Aside]) -> Result<(), mys
 /// In the transaction, after the merge: main's rows are on top of it. False: they don't fit there.
 pub(super) async fn put_back(writer: &mut Conn, aside: &[Aside]) -> Result<bool, mysql_async::Error> {
     writer.query_drop("SET foreign_key_checks = 0").await?;
-    for Aside { table, rows, keys } in aside {
+    for Aside { table, rows, back, .. } in aside {
         let quoted = sql_identifier(&table.name);
-        writer.query_drop(delete(&quoted, table, keys)).await?;
+        writer.query_drop(delete(&quoted, table, back)).await?;
         let columns = table.list("");
         let insert = format!("INSERT INTO {quoted} ({columns}) SELECT {columns} FROM {rows}");
         match writer.query_drop(insert).await {
@@ -215,9 +231,10 @@ pub(super) async fn put_back(writer: &mut Conn, aside: &[Aside]) -> Result<bool,
 
 /// After the transaction, whatever came of it.
 pub(super) async fn forget(writer: &mut Conn, aside: &[Aside]) -> Result<(), mysql_async::Error> {
-    for Aside { rows, keys, .. } in aside {
-        writer.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {rows}")).await?;
-        writer.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {keys}")).await?;
+    for Aside { rows, keys, back, .. } in aside {
+        for temporary in [rows, keys, back] {
+            writer.query_drop(format!("DROP TEMPORARY TABLE IF EXISTS {temporary}")).await?;
+        }
     }
     Ok(())
 }
