@@ -14,6 +14,7 @@ pub mod admit;
 pub mod pool;
 pub mod branch;
 pub mod state_file;
+pub mod merge;
 pub mod dolt;
 pub mod admin;
 pub mod cli;

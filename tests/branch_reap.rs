@@ -66,7 +66,7 @@ fn orphans_with_work_are_told_once_and_nothing_of_them_is_touched() {
     let in_use = branchline.on("polecat-used", "rig");
     let context = &branchline.context;
     let of = |dry_run| {
-        let reaped = branchline.run(reap(context, dry_run)).expect("a look");
+        let reaped = branchline.run(reap(context, None, dry_run)).expect("a look");
         reaped.into_iter().map(|reaped| (reaped.branch, reaped.action)).collect::<Vec<_>>()
     };
     let want = [("polecat-empty".to_owned(), "delete"), ("polecat-work".to_owned(), "alert")];

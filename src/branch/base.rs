@@ -111,7 +111,10 @@ pub(super) async fn tag(
 
 /// Removes a branch's base tag, if it has one.
 pub(super) async fn untag(conn: &mut Conn, branch: &str) -> Result<(), mysql_async::Error> {
-    conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await
+    match conn.query_drop(format!("CALL DOLT_TAG('-d', {})", sql_literal(&base_tag(branch)))).await {
+        Err(mysql_async::Error::Server(error)) if error.message.contains("tag not found") => Ok(()),
+        untagged => untagged,
+    }
 }
 
 /// The name of a branch's base tag.

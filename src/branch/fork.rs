@@ -401,7 +401,7 @@ pub(super) async fn on_default(control: &mut Conn, database: &str) -> Result<(),
     control.query_drop(format!("USE {}", sql_identifier(database))).await
 }
 
-fn revision(database: &str, branch: &str) -> String {
+pub(super) fn revision(database: &str, branch: &str) -> String {
     sql_identifier(&format!("{database}/{branch}"))
 }
 
@@ -444,7 +444,7 @@ async fn replace_views(
 
 /// Generated columns refuse values, and Dolt tells which they are in SHOW CREATE TABLE only. Where a comment
 /// misleads this, the copy's hash will differ.
-fn is_generated(quoted_column: &str, create: &str) -> bool {
+pub(super) fn is_generated(quoted_column: &str, create: &str) -> bool {
     create.lines().any(|line| {
         let definition = line.trim_start().strip_prefix(quoted_column);
         definition.is_some_and(|definition| definition.contains(" GENERATED ALWAYS AS ("))

@@ -14,6 +14,9 @@ use crate::session::route::Existence;
 /// Branches and tags of our own making begin so: nobody is on them.
 const OWN_PREFIX: &str = "branchline-";
 
+/// What closes the gate of a branch that a client deletes or renames itself.
+pub const BY_HAND: &str = "deletion";
+
 /// A listing may be as old as this when it is compared with a tombstone.
 const LISTING_SECONDS_MAX: u64 = 5;
 
@@ -46,7 +49,8 @@ pub async fn notice(context: &Context) -> Result<usize, ControlError> {
     }
     let mut count = 0;
     for branch in context.vanished.since(now) {
-        if context.gates.closed(branch.database(), branch.branch()).is_some() {
+        let closed = context.gates.closed(branch.database(), branch.branch());
+        if closed.is_some_and(|closed| closed.what != BY_HAND) {
             continue;
         }
         if context.book.tombstone(branch.database(), branch.branch()).is_none() {

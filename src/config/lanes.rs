@@ -154,7 +154,8 @@ pub(super) fn auto_commit(
     one_of(written, table, "auto_commit", &AutoCommit::ALL.map(|value| (value.as_str(), value)), problems)
 }
 
-fn one_of<T: Copy>(
+/// Finds the value that a word stands for; an unknown word is a problem.
+pub(super) fn one_of<T: Copy>(
     written: &Written<String>,
     table: &str,
     name: &str,

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub mod branches;
 mod document;
 mod lanes;
+mod merge;
 mod password_file;
 pub mod places;
 pub mod problem;
@@ -23,6 +24,7 @@ mod resolve_tests;
 
 pub use branches::{BranchesConfig, Orphans};
 pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
+pub use merge::{CellRule, DeleteRule, MergePolicy, MergeRule, UPDATED_AT};
 pub use password_file::read as read_password;
 
 /// Everything `branchline serve` runs by.
@@ -44,6 +46,8 @@ pub struct Config {
     pub routing: Routing,
     /// How writes wait for each other; see `admit`.
     pub lanes: LanesConfig,
+    /// How conflicts of merges are resolved; see `merge`.
+    pub merge: MergePolicy,
     /// How branches end; see `branch`.
     pub branches: BranchesConfig,
     /// Upper bounds.

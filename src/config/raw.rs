@@ -63,6 +63,8 @@ pub struct RawFile {
     pub lanes_auto_commit: Option<Written<String>>,
     /// `[[lanes.rules]]`
     pub lane_rules: Vec<RawLaneRule>,
+    /// `[[merge.rules]]`
+    pub merge_rules: Vec<RawMergeRule>,
     /// `branches.reap`
     pub reap: Option<Written<bool>>,
     /// `branches.reap_pattern`
@@ -115,6 +117,31 @@ pub struct RawLaneRule {
     pub auto_commit: Option<Written<String>>,
     /// Whether one of the two is there, if only with a wrong type that was reported already.
     pub setting_given: bool,
+}
+
+/// One merge rule as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawMergeRule {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `merge.rules[0]`.
+    pub key: String,
+    /// `database`
+    pub database: Option<Written<String>>,
+    /// `table`
+    pub table: Option<Written<String>>,
+    /// `column`
+    pub column: Option<Written<String>>,
+    /// `cells`
+    pub cells: Option<Written<String>>,
+    /// `deleted`
+    pub deleted: Option<Written<String>>,
+    /// `updated_at`
+    pub updated_at: Option<Written<String>>,
+    /// Whether one of the last three is there, if only with a wrong type that was reported already.
+    pub setting_given: bool,
+    /// The same of `cells`.
+    pub cells_given: bool,
 }
 
 /// Conditions as written, of any kind of rule.
@@ -177,6 +204,10 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         raw.lanes_auto_commit = lanes.string("auto_commit");
         raw.lane_rules = lanes.sections("rules").into_iter().map(lane_rule).collect();
         lanes.finish();
+    }
+    if let Some(mut merge) = root.section("merge") {
+        raw.merge_rules = merge.sections("rules").into_iter().map(merge_rule).collect();
+        merge.finish();
     }
     if let Some(mut branches) = root.section("branches") {
         numbers(
@@ -257,6 +288,24 @@ fn lane_rule(mut section: Section<'_, '_>) -> RawLaneRule {
         own_rows,
         auto_commit,
         setting_given,
+    };
+    section.finish();
+    raw
+}
+
+fn merge_rule(mut section: Section<'_, '_>) -> RawMergeRule {
+    let cells_given = section.has("cells");
+    let raw = RawMergeRule {
+        origin: section.origin(),
+        key: section.name(),
+        database: section.string("database"),
+        table: section.string("table"),
+        column: section.string("column"),
+        setting_given: cells_given || section.has("deleted") || section.has("updated_at"),
+        cells: section.string("cells"),
+        deleted: section.string("deleted"),
+        updated_at: section.string("updated_at"),
+        cells_given,
     };
     section.finish();
     raw

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::problem::{Origin, Problem, Problems};
 use super::raw::{Flags, RawFile, Written};
 use super::{
-    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing, Secret,
+    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
+    Routing, Secret,
 };
-use super::{branches, lanes, password_file, places, raw, rule};
+use super::{branches, lanes, merge, password_file, places, raw, rule};
 
 /// Name of the config file in the state directory.
 pub const CONFIG_FILE: &str = "branchline.toml";
@@ -102,6 +103,7 @@ impl Resolver<'_> {
             lanes: self.lanes(&routing),
             branches: self.branches(),
             routing,
+            merge: self.merge(),
             limits: Limits {
                 clients_max: self.number("limits.clients_max", 1000, 1..=100_000) as usize,
                 handshake_timeout: self.seconds("limits.handshake_timeout_s", 10, 1..=300),
@@ -344,6 +346,14 @@ impl Resolver<'_> {
             rules: raw_rules.iter().filter_map(|raw| lanes::resolve(raw, &mut self.problems)).collect(),
             env_exclude: routing.env_exclude.clone(),
         }
+    }
+
+    fn merge(&mut self) -> MergePolicy {
+        let raw_rules = std::mem::take(&mut self.file.merge_rules);
+        let mut rules: Vec<_> =
+            raw_rules.iter().filter_map(|raw| merge::resolve(raw, &mut self.problems)).collect();
+        rules.extend(MergePolicy::default().rules);
+        MergePolicy { rules }
     }
 
     fn branches(&mut self) -> BranchesConfig {

@@ -41,6 +41,11 @@ impl RotatingFile {
         name.into()
     }
 
+    /// Waits until what was written to the current file is on disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.lock().file.sync_data()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,6 +72,8 @@ impl Write for &RotatingFile {
             && current.bytes + line.len() as u64 > self.rotate_bytes
             && let Ok(next) = self.rotate()
         {
+            // What `sync` has not seen yet.
+            current.file.sync_data()?;
             *current = next;
         }
         current.file.write_all(line)?;

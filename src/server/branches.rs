@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::console::LiveConsole;
 use crate::admin::{
-    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, Refusal,
+    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, ReapedRow, Refusal,
     ResolveRequest, Which,
 };
 use crate::branch::finish::{FinishRequest, finish, finish_all};
@@ -15,6 +15,7 @@ use crate::branch::fork::UNFINISHED_PREFIX;
 use crate::branch::history::{self, DiffQuestion, LogEntry, TableDiff};
 use crate::branch::main_tables::{self, MainTable};
 use crate::branch::{DropRequest, ForkRequest, base, create, drop_branch, undrop};
+use crate::branch::{list, reap};
 use crate::config::Glob;
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -32,8 +33,28 @@ impl BranchBackend for LiveConsole {
     }
 
     async fn branches(&self, database: Option<&str>) -> Result<Vec<BranchRow>, Refusal> {
-        let _ = database;
-        Err(Refusal::failed("not there yet"))
+        if let Some(database) = database {
+            let listing = self.context.branches.listing().await.map_err(refused)?;
+            if listing.database(database).is_none() {
+                return Err(Refusal::failed(format!(
+                    "there is no database {database}; SHOW RIGS lists them"
+                )));
+            }
+        }
+        let now = unix_now();
+        let row = |row: list::BranchRow| BranchRow {
+            age: row.created.map(|created| Duration::from_secs(now.saturating_sub(created))),
+            last_write: Some(UNIX_EPOCH + Duration::from_secs(row.last_write)),
+            ahead: Some(row.ahead),
+            behind: Some(row.behind),
+            uncommitted: Some(row.uncommitted.len() as u64),
+            database: row.database,
+            branch: row.branch,
+            worker: row.worker,
+            sessions: row.sessions,
+            orphan: row.orphan,
+        };
+        Ok(list::list(&self.context, database).await.map_err(refused)?.into_iter().map(row).collect())
     }
 
     async fn branch_log(&self, database: &str, branch: &str, limit: usize) -> Result<Vec<LogEntry>, Refusal> {
@@ -142,16 +163,24 @@ async fn run(
             undrop(context, &database, &branch, &by).await.map(Outcome::Undropped).map_err(text)
         }
         BranchWork::Reap { database, dry_run } => {
-            let _ = (database, dry_run);
-            Err("not there yet".to_owned())
+            progress.step("look at all branches", None);
+            let reaped = reap::reap(context, database.as_deref(), dry_run).await.map_err(text)?;
+            let row = |reaped: reap::Reaped| ReapedRow {
+                failed: !dry_run && !reaped.done && reaped.action != "alert",
+                action: format!("{}{}", if dry_run { "would be: " } else { "" }, reaped.action),
+                database: reaped.database,
+                branch: reaped.branch,
+                why: reaped.note,
+            };
+            Ok(Outcome::Reaped(reaped.into_iter().map(row).collect()))
         }
         BranchWork::Conflicts { database, branch, table, limit } => {
             let _ = (database, branch, table, limit);
-            Err("not there yet".to_owned())
+            Err("the console does not do this yet".to_owned())
         }
         BranchWork::Resolve(decision) => {
             let _ = decision;
-            Err("not there yet".to_owned())
+            Err("the console does not do this yet".to_owned())
         }
         BranchWork::MainTable { change, database, table } => {
             let changed = main_tables::change(context, change, &database, &table, &by, progress).await;

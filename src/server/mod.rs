@@ -34,6 +34,7 @@ use crate::config::resolve::CONSOLE_SOCKET;
 use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
+use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
@@ -70,6 +71,9 @@ pub enum ServeError {
     /// What is known of branches could not be read.
     #[error(transparent)]
     Book(#[from] crate::branch::book::BookError),
+    /// The audit log could not be opened.
+    #[error("cannot open the audit log audit.log in the state directory: {0}")]
+    Audit(io::Error),
     /// The console's socket could not be made.
     #[error(transparent)]
     Console(#[from] BindError),
@@ -125,7 +129,9 @@ async fn serve_with(
     let assigned = AssignedRules::load(&config.state_dir)?;
     let book = Arc::new(Book::load(&config.state_dir)?);
     let console = Console::bind(&config.state_dir.join(CONSOLE_SOCKET))?;
-    let context = Arc::new(context(config, dolt.clone(), assigned, book));
+    let audit = AuditLog::open(&config.state_dir, config.log.rotate_bytes, config.log.rotate_keep);
+    let audit = audit.map_err(ServeError::Audit)?;
+    let context = Arc::new(context(config, dolt.clone(), assigned, book, audit));
     recover_forks(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
@@ -160,7 +166,13 @@ async fn serve_with(
 }
 
 /// What all sessions share, for this Dolt.
-pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Book>) -> Context {
+pub fn context(
+    config: Config,
+    dolt: Dolt,
+    assigned: AssignedRules,
+    book: Arc<Book>,
+    audit: AuditLog,
+) -> Context {
     let data_dir = match config.dolt.source {
         DoltSource::Private { .. } => Some(config.data_dir.clone()),
         DoltSource::External { .. } => None,
@@ -179,6 +191,7 @@ pub fn context(config: Config, dolt: Dolt, assigned: AssignedRules, book: Arc<Bo
         journals,
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
+        audit,
         book,
         gates: Gates::new(),
         vanished: Vanished::default(),

@@ -16,6 +16,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::dolt::journal::Journals;
 use crate::dolt::{Control, Dolt};
+use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::statement::transaction::LogBudget;
@@ -43,6 +44,8 @@ pub struct Context {
     pub book: Arc<Book>,
     /// Branches that are closed while they are finished or dropped.
     pub gates: Gates,
+    /// What merges decided.
+    pub audit: AuditLog,
     /// Branches that were deleted past Branchline's own commands.
     pub vanished: Vanished,
     /// Rules assigned at run time.

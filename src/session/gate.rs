@@ -11,16 +11,20 @@ use super::backend::Trouble;
 use super::client_socket::Incoming;
 use super::command::Plan;
 use super::heads::Place;
+use super::job::{Body, Job};
 use super::route::{Existence, Requested};
 use super::routed::Session;
 use super::state::HEAD_REF;
 use crate::admit::LaneKey;
-use crate::branch::gates::Closed;
+use crate::branch::gates::{Closed, Gate};
+use crate::branch::vanished::BY_HAND;
 use crate::branch::{Listing, sql_identifier, sql_literal, vanished};
 use crate::clients::Doing;
 use crate::observe::time::unix_seconds;
 use crate::pool::{Answer, Question};
 use crate::statement::classify::{Kind, Pins, Summary, mentions_database, revisions};
+use crate::statement::effects::{Class, Effects};
+use crate::statement::lexer::DoubleQuotes;
 use crate::wire::command::Command;
 use crate::wire::response::ErrInfo;
 
@@ -285,6 +289,36 @@ impl Session {
             self.state.pins
         );
         Err(Trouble::TellAndEnd(ErrInfo::new(1105, "HY000", text)))
+    }
+
+    /// Gates of the branches that the client is about to delete or rename itself.
+    pub fn close_deleted(&self, job: &Job) -> Vec<Gate> {
+        let deletes =
+            |kind: &Kind| matches!(kind, Kind::Call { procedure, .. } if procedure == "dolt_branch");
+        let is_call = job.plan.runs.as_ref().is_some_and(|runs| runs.statements.iter().any(deletes));
+        let (Body::Whole(payload), Command::Query, true) = (&job.body, job.command, is_call) else {
+            return Vec::new();
+        };
+        let Some(database) = self.state.database.as_deref().map(|name| Requested::parse(name).database)
+        else {
+            return Vec::new();
+        };
+        let effects = Effects::of(&payload[1..], true, DoubleQuotes::Text);
+        let mut gates = Vec::new();
+        for effect in &effects.statements {
+            let Class::Call { procedure, literal_args: Some(args) } = &effect.class else { continue };
+            let is_flag = |arg: &&String| arg.starts_with('-');
+            let ends = ["-d", "-D", "--delete", "-df", "-Df", "-m", "-M", "--move"];
+            if procedure != "dolt_branch" || !args.iter().any(|arg| ends.contains(&arg.as_str())) {
+                continue;
+            }
+            let by = self.entry().view().account;
+            let named = args.iter().filter(|arg| !is_flag(arg));
+            gates.extend(
+                named.filter_map(|name| self.context.gates.close(&database, name, BY_HAND, &by).ok()),
+            );
+        }
+        gates
     }
 
     /// Dolt says that the session's branch is not there: somebody deleted it past Branchline's commands. Goes to

@@ -83,6 +83,8 @@ impl Session {
             // However long that took, its turn at the lane begins now.
             job.deadline = Instant::now() + job.budget;
         }
+        // Until others can be told that they are gone, nobody begins anything there.
+        let _gates = self.close_deleted(&job);
         self.seat.busy();
         if !job.wants.lanes.is_empty() {
             self.seat.doing(&job.plan.label);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use branchline::branch::{Book, Gate, Tombstone};
 use branchline::config::{Config, DoltSource};
 use branchline::dolt::{Dolt, State};
+use branchline::observe::audit::AuditLog;
 use branchline::server::context;
 use branchline::server::listen::Listener;
 use branchline::session::Context;
@@ -51,7 +52,8 @@ impl Embedded {
             let dolt = started.expect("start ends in time").expect("Dolt starts");
             let assigned = AssignedRules::load(&config.state_dir).expect("no rules yet");
             let book = Arc::new(Book::load(&config.state_dir).expect("an empty book"));
-            let context = Arc::new(context(config, dolt, assigned, book));
+            let audit = AuditLog::open(&config.state_dir, 1 << 20, 3).expect("opened");
+            let context = Arc::new(context(config, dolt, assigned, book, audit));
             let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
             let address = listener.tcp_address().expect("TCP");
             let (accepting, sessions) = (CancellationToken::new(), TaskTracker::new());

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use branchline::config::{
-    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, Routing,
+    BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
+    Routing,
 };
 
 /// Data and state in `town`.
@@ -30,6 +31,7 @@ pub fn settings(town: &Path, source: DoltSource) -> Config {
             rules: vec![],
         },
         lanes: LanesConfig::default(),
+        merge: MergePolicy::default(),
         branches: BranchesConfig::default(),
         limits: Limits {
             clients_max: 100,

@@ -62,6 +62,9 @@ fn rows(config: &Config) -> Table {
     for (index, each) in lanes.rules.iter().enumerate() {
         row(&format!("lanes.rules[{index}]"), each.to_string().into());
     }
+    for (index, each) in config.merge.rules.iter().enumerate() {
+        row(&format!("merge.rules[{index}]"), each.to_string().into());
+    }
     let branches = &config.branches;
     row("branches.finish_wait_s", branches.finish_wait.as_secs().into());
     row("branches.reap", if branches.reap { "true" } else { "false" }.into());

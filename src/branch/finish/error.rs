@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::dolt::ControlError;
+use crate::merge::MergeError;
 use crate::session::route::branch_name::printable;
 
 /// Why a branch is not finished. Main and the branch are as they were, but that the branch's rows may be Dolt-committed on it.
@@ -67,12 +68,18 @@ pub enum FinishError {
         /// Who.
         sessions: String,
     },
+    /// Which branches there are is not known.
+    #[error("{0}")]
+    Listing(String),
     /// A lane was not free in time.
     #[error("{0}")]
     Lane(String),
     /// What is on both sides can't be merged without a decision.
-    #[error("{0}")]
-    Merge(String),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The audit log could not be written.
+    #[error("cannot write the audit log: {0}; nothing was merged")]
+    Audit(#[source] std::io::Error),
     /// An ignored table can't be carried to main.
     #[error("the rows of ignored table {table} can't be carried to {main} of {database}: {why}")]
     Ignored {

@@ -1,12 +1,21 @@
 //! Owns finishing a branch: what is on it comes to main, in one transaction, and the branch is gone.
 //! Does not decide conflicts: `merge` does. Always: nothing or all of it has happened, and run again it completes.
 
+mod columns;
+mod decide;
+mod dirty;
 mod error;
+mod ignored;
+mod push;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::FinishError;
+
+use self::run::{Pair, run};
+use super::fork::UNFINISHED_PREFIX;
 
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -83,24 +92,80 @@ pub enum Pushed {
     Failed(String),
 }
 
-/// Finishes one branch.
+/// Finishes one branch. Goes on to its end when the caller is cancelled.
 pub async fn finish(
     context: &Arc<Context>,
     request: FinishRequest,
     progress: &Progress,
 ) -> Result<Finished, FinishError> {
-    let _ = (context, request, progress);
-    Err(FinishError::Interrupted)
+    let (context, progress) = (Arc::clone(context), progress.clone());
+    let job = tokio::spawn(async move {
+        let mut pair = Pair::take(&context).await?;
+        let finished = run(&context, &mut pair, &request, &progress).await;
+        if finished.as_ref().is_ok_and(|finished| !matches!(finished.push, Some(Pushed::Failed(_)))) {
+            pair.give_back(&context);
+        }
+        finished
+    });
+    job.await.unwrap_or(Err(FinishError::Interrupted))
 }
 
+/// What came of each branch.
+pub type FinishedAll = Vec<(String, Result<Finished, FinishError>)>;
+
 /// Finishes these branches of `request.database`, or all but main if there are none; `request.branch` isn't read.
-/// One after another; one failure doesn't stop the rest.
+/// One after another; one failure doesn't stop the rest. Goes on to its end when the caller is cancelled.
 pub async fn finish_all(
     context: &Arc<Context>,
     request: FinishRequest,
     branches: Vec<String>,
     progress: &Progress,
-) -> Result<Vec<(String, Result<Finished, FinishError>)>, FinishError> {
-    let _ = (context, request, branches, progress);
-    Err(FinishError::Interrupted)
+) -> Result<FinishedAll, FinishError> {
+    let (context, progress) = (Arc::clone(context), progress.clone());
+    let job = tokio::spawn(async move { all(&context, request, branches, &progress).await });
+    job.await.unwrap_or(Err(FinishError::Interrupted))
+}
+
+async fn all(
+    context: &Arc<Context>,
+    request: FinishRequest,
+    mut branches: Vec<String>,
+    progress: &Progress,
+) -> Result<FinishedAll, FinishError> {
+    let database = request.database.clone();
+    if context.config.routing.is_main_only(&database) {
+        return Err(FinishError::MainOnly(database));
+    }
+    if branches.is_empty() {
+        let listing = context.forks.listing(context.dolt.control(), &context.branches).await;
+        let listing = listing.map_err(|error| FinishError::Listing(error.to_string()))?;
+        if listing.database(&database).is_none() {
+            return Err(FinishError::NoDatabase(database));
+        }
+        let main = context.branches.default_branch(&database);
+        let is_theirs = |branch: &&str| {
+            !branch.eq_ignore_ascii_case(&main)
+                && !branch.eq_ignore_ascii_case("main")
+                && !branch.starts_with(UNFINISHED_PREFIX)
+        };
+        branches = listing.branches(&database).filter(is_theirs).map(str::to_owned).collect();
+    }
+    let total = branches.len() as u64;
+    let mut all = Vec::with_capacity(branches.len());
+    progress.step(format!("finish {total} branches"), Some(total));
+    for branch in branches {
+        // Pushed once, after the last.
+        let request = FinishRequest { branch: branch.clone(), push: false, ..request.clone() };
+        let finished = finish(context, request, &Progress::default()).await;
+        progress.advance(1);
+        all.push((branch, finished));
+    }
+    if request.push
+        && let Some(last) = all.iter_mut().rev().find_map(|(_, finished)| finished.as_mut().ok())
+    {
+        progress.step("push", None);
+        let mut pair = Pair::take(context).await?;
+        last.push = Some(push::push(&mut pair.reader, &database, &last.main).await);
+    }
+    Ok(all)
 }

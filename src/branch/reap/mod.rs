@@ -43,9 +43,13 @@ pub struct Reaped {
     pub note: String,
 }
 
-/// Looks at all branches once, and does what is to be done; only says it if `dry_run`.
-pub async fn reap(context: &Arc<Context>, dry_run: bool) -> Result<Vec<Reaped>, ControlError> {
-    let rows = list(context, None).await?;
+/// Looks at all branches once, or those of one database, and does what is to be done; only says it if `dry_run`.
+pub async fn reap(
+    context: &Arc<Context>,
+    only: Option<&str>,
+    dry_run: bool,
+) -> Result<Vec<Reaped>, ControlError> {
+    let rows = list(context, only).await?;
     let branches = &context.config.branches;
     let rules = Rules { pattern: &branches.reap_pattern, orphans: branches.orphans };
     let mut reaped = Vec::new();
@@ -76,7 +80,8 @@ pub async fn reap(context: &Arc<Context>, dry_run: bool) -> Result<Vec<Reaped>, 
         let (database, branch) = (row.database.clone(), row.branch.clone());
         reaped.push(Reaped { database, branch, action: action.as_str(), done, note });
     }
-    if !dry_run {
+    // What is not listed now counts as gone.
+    if !dry_run && only.is_none() {
         forget(context, &rows).await?;
     }
     Ok(reaped)
@@ -90,7 +95,7 @@ pub async fn reap_in_time(context: Arc<Context>, stopping: CancellationToken) {
     }
     loop {
         let reaped = tokio::select! {
-            reaped = reap(&context, false) => reaped,
+            reaped = reap(&context, None, false) => reaped,
             () = stopping.cancelled() => return,
         };
         let pause = match reaped {
