@@ -51,6 +51,11 @@ pub fn is_unknown_database(code: u16, message: &str) -> bool {
     code == 1049 || message.starts_with("database not found: ")
 }
 
+/// The branch that this session works on was deleted under it; also what is said of any branch that isn't there.
+pub fn is_branch_not_found(message: &str) -> bool {
+    message.trim_end().ends_with("branch not found")
+}
+
 /// `KILL` from another session.
 pub fn is_killed(message: &str) -> bool {
     message.contains("context canceled")

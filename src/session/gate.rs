@@ -20,6 +20,7 @@ use crate::branch::gates::{Closed, Gate};
 use crate::branch::vanished::BY_HAND;
 use crate::branch::{Listing, sql_identifier, sql_literal, vanished};
 use crate::clients::Doing;
+use crate::dolt::errors;
 use crate::observe::time::unix_seconds;
 use crate::pool::{Answer, Question};
 use crate::statement::classify::{Kind, Pins, Summary, mentions_database, revisions};
@@ -327,7 +328,8 @@ impl Session {
     pub async fn left_vanished(&mut self, message: &str) -> Option<ErrInfo> {
         let message = message.to_lowercase();
         let is_told = |(database, branch, _): &(String, String, bool)| {
-            message.contains(&format!("{database}/{branch}").to_lowercase())
+            errors::is_branch_not_found(&message)
+                || message.contains(&format!("{database}/{branch}").to_lowercase())
         };
         if !self.all_branches().iter().any(is_told) {
             return None;

@@ -236,7 +236,8 @@ impl Session {
             match relay::peek_err(&mut self.client, backend).await {
                 Ok(None) => {}
                 Ok(Some(err)) => {
-                    if errors::is_unknown_database(err.code, &err.message)
+                    if (errors::is_unknown_database(err.code, &err.message)
+                        || errors::is_branch_not_found(&err.message))
                         && job.is_whole()
                         && job.unit.single
                     {
