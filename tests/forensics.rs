@@ -25,7 +25,7 @@ const HISTORY: &[&str] = &[
     "DELETE FROM t WHERE id = 2",
     "ALTER TABLE t ADD COLUMN late VARCHAR(20)",
     "CALL DOLT_COMMIT('-am', 'changed on main')",
-    "INSERT INTO t VALUES (3, 30, 'three', 'only in the working set of main')",
+    "INSERT INTO t VALUES (3, 30, 'three', 'uncommitted')",
     "USE `f/side`",
     "INSERT INTO t VALUES (4, 40, 'four')",
     "CALL DOLT_COMMIT('-am', 'side')",
