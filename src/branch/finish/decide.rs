@@ -38,7 +38,7 @@ pub(super) struct Versions {
 impl Versions {
     /// From ours, theirs and, if there is one, base beside each other; `width` columns each.
     pub fn split(row: mysql_async::Row, width: usize, table: &Table) -> Self {
-        let cells: Vec<Cell> = row.unwrap().into_iter().map(cell).collect();
+        let cells: Vec<Cell> = row.unwrap_raw().into_iter().flatten().map(cell).collect();
         let key = table.columns.iter().position(|column| table.key.contains(column)).unwrap_or_default();
         let mut versions = cells.chunks(width.max(1)).map(|version| {
             // Of an outer join: without its key it is not there.
