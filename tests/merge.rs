@@ -344,6 +344,38 @@ async fn triggers_do_not_write_again_what_came_with_the_merge() {
 }
 
 #[tokio::test]
+async fn counters_that_both_set_to_the_same_are_summed_all_the_same() {
+    let mut merge = Fixture::new(
+        &[
+            "CREATE TABLE hits (id INT PRIMARY KEY, n INT, d DECIMAL(9, 2), o INT)",
+            "INSERT INTO hits VALUES (1, 5, 1.5, 0), (2, 5, 1.5, 0), (3, 5, 0, 0)",
+        ],
+        &[
+            "UPDATE hits SET n = n + 1 WHERE id < 3",
+            "UPDATE hits SET d = 2.25 WHERE id = 1",
+            "INSERT INTO hits VALUES (4, 1, 0, 0)",
+            "UPDATE hits SET o = 1 WHERE id = 2",
+        ],
+        &[
+            "UPDATE hits SET n = n + 1",
+            "UPDATE hits SET d = 2.25 WHERE id = 1",
+            "INSERT INTO hits VALUES (4, 1, 0, 0)",
+            "UPDATE hits SET o = 2 WHERE id = 2",
+        ],
+    )
+    .await;
+    let merged = merge.merge(&policy([cells("n", CellRule::Sum), cells("d", CellRule::Sum)]), &[]).await;
+    let merged = merged.expect("merged");
+    let got = rows(&mut merge.writer, "SELECT CONCAT_WS(' ', id, n, d) FROM hits ORDER BY id").await;
+    assert_eq!(got, ["1 7 3.00", "2 7 1.50", "3 6 0.00", "4 2 0.00"]);
+    let audited: Vec<_> =
+        merge.audit.0.lock().expect("not poisoned").iter().map(|entry| entry.key.clone()).collect();
+    assert_eq!(audited, ["2", "1", "4", "1"], "each once, the conflict first");
+    assert_eq!(merged.conflicts(), 4);
+    assert_eq!(rows(&mut merge.writer, "SELECT table_name FROM dolt_status").await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn rows_without_a_time_come_from_the_newer_commit() {
     let mut merge = Fixture::new(
         &["CREATE TABLE t (id INT PRIMARY KEY, n INT)", "INSERT INTO t VALUES (1, 0)"],

@@ -115,6 +115,15 @@ database = "hq"
 attributes = { team = "infra*" }
 own_rows = "never"
 auto_commit = "sql"
+[[merge.rules]]
+database = "bd*"
+table = "issues"
+column = "retries"
+cells = "sum"
+[[merge.rules]]
+table = "links"
+deleted = "delete"
+updated_at = "changed"
 [limits]
 clients_max = 0x10
 handshake_timeout_s = 2
@@ -156,6 +165,16 @@ rotate_keep = 1
         ]
     );
     assert_eq!(lanes.env_exclude, ["gt"]);
+    let rules: Vec<String> = config.merge.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "DATABASE 'bd*' TABLE 'issues' COLUMN 'retries' CELLS sum (branchline.toml:34)",
+            "TABLE 'links' DELETED delete UPDATED_AT 'changed' (branchline.toml:39)",
+            "COLUMN 'compaction_level' CELLS max (default)",
+            "COLUMN 'estimated_minutes' CELLS manual (default)",
+        ]
+    );
     assert_eq!(config.limits.clients_max, 16);
     assert!(config.log.json);
     assert!(!format!("{config:?}").contains("hunter2"));
@@ -188,6 +207,16 @@ own_rows = "sometimes"
 auto_commit = true
 address = "there"
 branch = "x"
+[[merge.rules]]
+table = "t"
+[[merge.rules]]
+colunm = "c"
+column = "c"
+cells = "newset"
+[[merge.rules]]
+column = "c"
+deleted = "never"
+updated_at = ""
 [limits]
 clients_max = 0
 [log]

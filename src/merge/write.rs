@@ -142,6 +142,11 @@ impl<'t> Writing<'t> {
             let rows: Vec<&Row> = self.changed_after.iter().map(|(_, row)| row).collect();
             self.update(writer, &rows, &(0..self.table.columns.len()).collect()).await?;
         }
+        self.end(writer).await
+    }
+
+    /// Leaves no temporary table.
+    pub(super) async fn end(self, writer: &mut Conn) -> Result<(), MergeError> {
         for temporary in [&self.rows, &self.ids] {
             writer.query_drop(format!("DROP TEMPORARY TABLE {temporary}")).await?;
         }
