@@ -80,9 +80,18 @@ impl Fixture {
     }
 
     async fn merge(&mut self, policy: &MergePolicy, decisions: &[Decision]) -> Result<Merged, MergeError> {
+        self.merge_branch("x", policy, decisions).await
+    }
+
+    async fn merge_branch(
+        &mut self,
+        theirs: &str,
+        policy: &MergePolicy,
+        decisions: &[Decision],
+    ) -> Result<Merged, MergeError> {
         let request = MergeRequest {
             database: "m",
-            theirs: "x",
+            theirs,
             policy,
             decisions,
             progress: &self.progress,
@@ -341,6 +350,87 @@ async fn triggers_do_not_write_again_what_came_with_the_merge() {
     assert_eq!(t, ["1 2 1 2026-01-03 00:00:00", "2 2 0 2026-01-03 00:00:00", "3 0 0 2026-01-01 00:00:00"]);
     let log = rows(&mut merge.writer, "SELECT what FROM log ORDER BY what").await;
     assert_eq!(log, ["delete", "update", "update", "update"], "what the branches' own writes fired");
+}
+
+#[tokio::test]
+async fn the_order_of_two_branches_does_not_matter() {
+    let mut merge = Fixture::new(
+        &[
+            "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(9), b INT, n INT, l JSON, updated_at DATETIME)",
+            "INSERT INTO t VALUES (1, 'x', 0, 5, '[1, 2]', '2026-01-01'), (2, 'x', 0, 5, '[]', '2026-01-01'), \
+             (3, 'x', 0, 5, NULL, '2026-01-01'), (4, 'x', 0, 5, NULL, '2026-01-01')",
+        ],
+        &[],
+        &[
+            "UPDATE t SET a = 'one', n = n + 1, l = '[2, 3]', updated_at = '2026-01-02' WHERE id = 1",
+            "UPDATE t SET a = 'tie', b = 1, l = '[\"p\"]', updated_at = '2026-01-02' WHERE id = 2",
+            "DELETE FROM t WHERE id = 3",
+            "UPDATE t SET n = 6 WHERE id = 4",
+            "INSERT INTO t VALUES (5, 'one', 1, 1, '[1]', '2026-01-02')",
+        ],
+    )
+    .await;
+    run(
+        &mut merge.writer,
+        &[
+            "CALL DOLT_CHECKOUT('-b', 'y')",
+            "UPDATE t SET a = 'two', n = n + 2, l = '[1, 2, 4]', updated_at = '2026-01-03' WHERE id = 1",
+            "UPDATE t SET a = 'same', n = 9, l = '[\"q\"]', updated_at = '2026-01-02' WHERE id = 2",
+            "UPDATE t SET b = 3, updated_at = '2026-01-03' WHERE id = 3",
+            "UPDATE t SET n = 6 WHERE id = 4",
+            "INSERT INTO t VALUES (5, 'two', 2, 1, '[2]', '2026-01-01')",
+            "CALL DOLT_COMMIT('-am', 'y')",
+            "CALL DOLT_CHECKOUT('main')",
+        ],
+    )
+    .await;
+    let start = rows(&mut merge.writer, "SELECT dolt_hashof('HEAD')").await.remove(0);
+    let policy = policy([cells("n", CellRule::Sum)]);
+    let mut results = Vec::new();
+    for order in [["x", "y"], ["y", "x"]] {
+        run(&mut merge.writer, &[&format!("CALL DOLT_RESET('--hard', '{start}')")]).await;
+        for branch in order {
+            merge.merge_branch(branch, &policy, &[]).await.expect("merged");
+        }
+        results.push(
+            rows(&mut merge.writer, "SELECT CONCAT_WS(' ', id, a, b, n, l, updated_at) FROM t ORDER BY id")
+                .await,
+        );
+    }
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[0][0], "1 two 0 8 [2, 3, 4] 2026-01-03 00:00:00");
+}
+
+#[tokio::test]
+async fn counters_that_both_set_to_the_same_are_summed_all_the_same() {
+    let mut merge = Fixture::new(
+        &[
+            "CREATE TABLE hits (id INT PRIMARY KEY, n INT, d DECIMAL(9, 2), o INT)",
+            "INSERT INTO hits VALUES (1, 5, 1.5, 0), (2, 5, 1.5, 0), (3, 5, 0, 0)",
+        ],
+        &[
+            "UPDATE hits SET n = n + 1 WHERE id < 3",
+            "UPDATE hits SET d = 2.25 WHERE id = 1",
+            "INSERT INTO hits VALUES (4, 1, 0, 0)",
+            "UPDATE hits SET o = 1 WHERE id = 2",
+        ],
+        &[
+            "UPDATE hits SET n = n + 1",
+            "UPDATE hits SET d = 2.25 WHERE id = 1",
+            "INSERT INTO hits VALUES (4, 1, 0, 0)",
+            "UPDATE hits SET o = 2 WHERE id = 2",
+        ],
+    )
+    .await;
+    let merged = merge.merge(&policy([cells("n", CellRule::Sum), cells("d", CellRule::Sum)]), &[]).await;
+    let merged = merged.expect("merged");
+    let got = rows(&mut merge.writer, "SELECT CONCAT_WS(' ', id, n, d) FROM hits ORDER BY id").await;
+    assert_eq!(got, ["1 7 3.00", "2 7 1.50", "3 6 0.00", "4 2 0.00"]);
+    let audited: Vec<_> =
+        merge.audit.0.lock().expect("not poisoned").iter().map(|entry| entry.key.clone()).collect();
+    assert_eq!(audited, ["2", "1", "4", "1"], "each once, the conflict first");
+    assert_eq!(merged.conflicts(), 4);
+    assert_eq!(rows(&mut merge.writer, "SELECT table_name FROM dolt_status").await, Vec::<String>::new());
 }
 
 #[tokio::test]

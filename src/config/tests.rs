@@ -123,6 +123,15 @@ database = "hq"
 attributes = { team = "infra*" }
 own_rows = "never"
 auto_commit = "sql"
+[[merge.rules]]
+database = "bd*"
+table = "issues"
+column = "retries"
+cells = "sum"
+[[merge.rules]]
+table = "links"
+deleted = "delete"
+updated_at = "changed"
 [limits]
 clients_max = 0x10
 handshake_timeout_s = 2
@@ -172,6 +181,16 @@ tombstone_keep_days = 2
         ]
     );
     assert_eq!(lanes.env_exclude, ["gt"]);
+    let rules: Vec<String> = config.merge.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "DATABASE 'bd*' TABLE 'issues' COLUMN 'retries' CELLS sum (branchline.toml:34)",
+            "TABLE 'links' DELETED delete UPDATED_AT 'changed' (branchline.toml:39)",
+            "COLUMN 'compaction_level' CELLS max (default)",
+            "COLUMN 'estimated_minutes' CELLS manual (default)",
+        ]
+    );
     assert_eq!(config.limits.clients_max, 16);
     let branches = &config.branches;
     assert_eq!((branches.finish_wait, branches.reap), (Duration::ZERO, false));
@@ -212,6 +231,16 @@ own_rows = "sometimes"
 auto_commit = true
 address = "there"
 branch = "x"
+[[merge.rules]]
+table = "t"
+[[merge.rules]]
+colunm = "c"
+column = "c"
+cells = "newset"
+[[merge.rules]]
+column = "c"
+deleted = "never"
+updated_at = ""
 [limits]
 clients_max = 0
 [log]

@@ -12,6 +12,7 @@ use super::report::{ConflictView, LISTED_MAX, Merged, TableReport};
 use super::rules::{RowOutcome, Side, TableRules, resolve_row};
 use super::session::Settings;
 use super::stream::{self, Conflict};
+use super::sums;
 use super::table::{self, Table, text};
 use super::write::Writing;
 use crate::branch::{sql_identifier, sql_literal};
@@ -120,6 +121,7 @@ impl<'a> Merge<'a> {
         schema_conflicts(writer).await?;
         violations(writer).await?;
         self.resolve(writer, reader).await?;
+        sums::add_up(writer, self.request, &mut self.merged, &changed).await?;
         progress.step("check constraints", None);
         writer.query_drop("CALL DOLT_VERIFY_CONSTRAINTS()").await?;
         violations(writer).await?;

@@ -14,6 +14,7 @@ mod report;
 pub mod rules;
 mod session;
 mod stream;
+mod sums;
 mod table;
 mod values;
 mod write;

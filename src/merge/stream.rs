@@ -70,7 +70,8 @@ pub(super) async fn conflicts<'a>(
 impl Conflicts<'_> {
     pub(super) async fn next(&mut self) -> Result<Option<Conflict>, mysql_async::Error> {
         let Some(row) = self.result.next().await? else { return Ok(None) };
-        let mut values: Vec<Option<Vec<u8>>> = row.unwrap().into_iter().map(cell).collect();
+        let mut values: Vec<Option<Vec<u8>>> =
+            row.unwrap_raw().into_iter().map(|value| value.and_then(cell)).collect();
         let id = values.get_mut(self.id).and_then(Option::take).unwrap_or_default();
         let mut versions = self.cells.iter().map(|places| {
             let mut row: Row = places
@@ -94,7 +95,7 @@ impl Conflicts<'_> {
 }
 
 /// In the text protocol all values are bytes.
-fn cell(value: Value) -> Cell {
+pub(super) fn cell(value: Value) -> Cell {
     match value {
         Value::NULL => None,
         Value::Bytes(bytes) => Some(bytes),

@@ -15,8 +15,6 @@ use crate::branch::{sql_identifier, sql_literal};
 use crate::observe::audit::{AuditCell, AuditEntry, AuditSink};
 
 const BATCH_ROWS_MAX: usize = 1000;
-/// Where each statement reads all conflicts of the table.
-const BATCH_ROWS_MAX_WITH_TRIGGER: usize = 5000;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// For names of temporary tables: they hide tables of the same name.
@@ -33,6 +31,8 @@ pub(super) struct Writing<'t> {
     bytes: usize,
     /// Conflicts in `ids`: those that get their whole row from theirs.
     left_for_theirs: u64,
+    /// Columns to write at the end, where a trigger must not fire.
+    changed: BTreeSet<usize>,
     /// Rows that theirs brings back, and that a person changed then. Not more than there are decisions.
     changed_after: Vec<(String, Row)>,
 }
@@ -56,6 +56,7 @@ impl<'t> Writing<'t> {
             batch: Vec::new(),
             bytes: 0,
             left_for_theirs: 0,
+            changed: BTreeSet::new(),
             changed_after: Vec::new(),
         })
     }
@@ -66,8 +67,7 @@ impl<'t> Writing<'t> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let rows = if self.table.update_trigger { BATCH_ROWS_MAX_WITH_TRIGGER } else { BATCH_ROWS_MAX };
-        self.batch.len() >= rows || self.bytes >= BATCH_BYTES_MAX
+        self.batch.len() >= BATCH_ROWS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
     /// Writes the batch; how many rows it had.
@@ -88,23 +88,28 @@ impl<'t> Writing<'t> {
         let mut ids = Vec::new();
         for (conflict, key, decision) in batch {
             match (decision.outcome, conflict.ours, conflict.theirs) {
-                (RowOutcome::Present(row), Some(ours), _) if row == ours => {}
-                (RowOutcome::Present(row), Some(ours), _) => updates.push((conflict.id, ours, row)),
+                (RowOutcome::Present(row), Some(ours), _) => updates.push((ours, row)),
                 (RowOutcome::Present(row), None, theirs) => {
                     ids.push(conflict.id);
                     if theirs.as_ref() != Some(&row) {
                         self.changed_after.push((key, row));
                     }
                 }
-                (RowOutcome::Absent, Some(_), _) => ids.push(conflict.id),
+                (RowOutcome::Absent, Some(ours), _) => {
+                    ids.push(conflict.id);
+                    updates.push((ours.clone(), ours));
+                }
                 (RowOutcome::Absent, None, _) | (RowOutcome::Undecided(_), _, _) => {}
             }
         }
         if self.table.update_trigger {
-            self.update_past_triggers(writer, &updates).await?;
+            // Each row that ours has is in the temporary table at the end, so that one statement writes them all.
+            self.changed.extend(changed_columns(&updates));
+            self.store(writer, updates.iter().map(|(_, row)| row)).await?;
         } else {
-            let changed = self.changed_columns(updates.iter().map(|(_, ours, row)| (ours, row)));
-            let rows: Vec<&Row> = updates.iter().map(|(_, _, row)| row).collect();
+            updates.retain(|(ours, row)| ours != row);
+            let changed = changed_columns(&updates);
+            let rows: Vec<&Row> = updates.iter().map(|(_, row)| row).collect();
             self.update(writer, &rows, &changed).await?;
         }
         if !ids.is_empty() {
@@ -118,6 +123,9 @@ impl<'t> Writing<'t> {
     /// After the last batch: no conflict is left.
     pub(super) async fn finish(self, writer: &mut Conn) -> Result<(), MergeError> {
         let conflicts = sql_identifier(&format!("dolt_conflicts_{}", self.table.name));
+        if self.table.update_trigger {
+            self.update_past_triggers(writer, &conflicts).await?;
+        }
         if self.left_for_theirs == 0 {
             writer.query_drop(format!("DELETE FROM {conflicts}")).await?;
         } else {
@@ -142,18 +150,15 @@ impl<'t> Writing<'t> {
             let rows: Vec<&Row> = self.changed_after.iter().map(|(_, row)| row).collect();
             self.update(writer, &rows, &(0..self.table.columns.len()).collect()).await?;
         }
+        self.end(writer).await
+    }
+
+    /// Leaves no temporary table.
+    pub(super) async fn end(self, writer: &mut Conn) -> Result<(), MergeError> {
         for temporary in [&self.rows, &self.ids] {
             writer.query_drop(format!("DROP TEMPORARY TABLE {temporary}")).await?;
         }
         Ok(())
-    }
-
-    fn changed_columns<'r>(&self, rows: impl Iterator<Item = (&'r Row, &'r Row)>) -> BTreeSet<usize> {
-        let mut changed = BTreeSet::new();
-        for (ours, row) in rows {
-            changed.extend((0..row.len()).filter(|column| ours[*column] != row[*column]));
-        }
-        changed
     }
 
     /// Gives rows that are there their cells.
@@ -168,22 +173,8 @@ impl<'t> Writing<'t> {
         }
         let columns: Vec<String> =
             self.table.columns.iter().map(|column| sql_identifier(&column.name)).collect();
-        let values: Vec<String> = rows
-            .iter()
-            .map(|row| {
-                let cells = row.iter().enumerate().map(|(column, cell)| self.table.literal(column, cell));
-                format!("({})", cells.collect::<Vec<_>>().join(", "))
-            })
-            .collect();
         writer.query_drop(format!("DELETE FROM {}", self.rows)).await?;
-        writer
-            .query_drop(format!(
-                "INSERT INTO {} ({}) VALUES {}",
-                self.rows,
-                columns.join(", "),
-                values.join(", ")
-            ))
-            .await?;
+        self.store(writer, rows.iter().copied()).await?;
         let of = |key: bool| {
             let columns = self.table.columns.iter().enumerate();
             columns.filter(
@@ -201,41 +192,49 @@ impl<'t> Writing<'t> {
         writer.query_drop(sql).await.map_err(MergeError::Dolt)
     }
 
-    /// The same through Dolt's table of conflicts, which fires no trigger, and reads all conflicts each time.
-    async fn update_past_triggers(
+    /// Adds rows to the temporary table.
+    async fn store<'r>(
         &self,
         writer: &mut Conn,
-        updates: &[(String, Row, Row)],
+        rows: impl Iterator<Item = &'r Row>,
     ) -> Result<(), MergeError> {
-        if updates.is_empty() {
-            return Ok(());
-        }
-        let changed = self.changed_columns(updates.iter().map(|(_, ours, row)| (ours, row)));
-        let set: Vec<String> = changed
-            .iter()
-            .map(|column| {
-                let name = sql_identifier(&format!("our_{}", self.table.columns[*column].name));
-                let cases: Vec<String> = updates
-                    .iter()
-                    .filter(|(_, ours, row)| ours[*column] != row[*column])
-                    .map(|(id, _, row)| {
-                        format!(
-                            "WHEN {} THEN {}",
-                            sql_literal(id),
-                            self.table.literal(*column, &row[*column])
-                        )
-                    })
-                    .collect();
-                format!("{name} = CASE dolt_conflict_id {} ELSE {name} END", cases.join(" "))
+        let values: Vec<String> = rows
+            .map(|row| {
+                let cells = row.iter().enumerate().map(|(column, cell)| self.table.literal(column, cell));
+                format!("({})", cells.collect::<Vec<_>>().join(", "))
             })
             .collect();
-        let ids: Vec<String> = updates.iter().map(|(id, _, _)| sql_literal(id)).collect();
-        let conflicts = sql_identifier(&format!("dolt_conflicts_{}", self.table.name));
-        let sql = format!(
-            "UPDATE {conflicts} SET {} WHERE dolt_conflict_id IN ({})",
-            set.join(", "),
-            ids.join(", ")
-        );
+        if values.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<String> =
+            self.table.columns.iter().map(|column| sql_identifier(&column.name)).collect();
+        let (columns, values) = (columns.join(", "), values.join(", "));
+        let sql = format!("INSERT INTO {} ({columns}) VALUES {values}", self.rows);
+        writer.query_drop(sql).await.map_err(MergeError::Dolt)
+    }
+
+    /// Through Dolt's table of conflicts, which fires no trigger. It can't be joined, and each statement reads all of
+    /// it: one statement for all rows. LIMIT since Dolt finds several rows where there is one.
+    async fn update_past_triggers(&self, writer: &mut Conn, conflicts: &str) -> Result<(), MergeError> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let ours = |name: &str| sql_identifier(&format!("our_{name}"));
+        let keys = self.table.columns.iter().filter(|column| column.key);
+        let on: Vec<String> =
+            keys.map(|key| format!("r.{} = {}", sql_identifier(&key.name), ours(&key.name))).collect();
+        let set: Vec<String> = self
+            .changed
+            .iter()
+            .map(|column| {
+                let name = &self.table.columns[*column].name;
+                let (of_ours, column) = (ours(name), sql_identifier(name));
+                let (rows, on) = (&self.rows, on.join(" AND "));
+                format!("{of_ours} = (SELECT r.{column} FROM {rows} r WHERE {on} LIMIT 1)")
+            })
+            .collect();
+        let sql = format!("UPDATE {conflicts} SET {} WHERE our_diff_type <> 'removed'", set.join(", "));
         writer.query_drop(sql).await.map_err(MergeError::Dolt)
     }
 
@@ -268,4 +267,12 @@ impl<'t> Writing<'t> {
         let why = decision.why.map(|why| why.as_str().to_owned());
         AuditEntry { table: self.table.name.clone(), key: key.to_owned(), row, why, cells }
     }
+}
+
+/// Of pairs of a row as it is and as it will be.
+fn changed_columns(rows: &[(Row, Row)]) -> BTreeSet<usize> {
+    let changed = |(ours, row): &(Row, Row)| {
+        (0..row.len()).filter(|column| ours[*column] != row[*column]).collect::<Vec<_>>()
+    };
+    rows.iter().flat_map(changed).collect()
 }
