@@ -233,12 +233,14 @@ impl<'a> Side<'a> {
     }
 }
 
+fn at(dolt: &PlainDolt, login: &Login) -> Client {
+    Client::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, dolt.port())), login)
+}
+
 #[test]
 fn every_kind_of_session_gets_plain_dolts_answers() {
-    let dolt = PlainDolt::start();
-    let town = Town::start("");
-    let direct = SocketAddr::from((Ipv4Addr::LOCALHOST, dolt.port()));
-    let (at_dolt, here) = (|login: &Login| Client::connect(direct, login), |login: &Login| town.login(login));
+    let (dolt, town) = (PlainDolt::start(), Town::start(""));
+    let (at_dolt, here) = (|login: &Login| at(&dolt, login), |login: &Login| town.login(login));
     let (plain, proxied) = (Side::new(&at_dolt), Side::new(&here));
     let kinds = [
         Kind::Default,
@@ -275,10 +277,8 @@ fn every_kind_of_session_gets_plain_dolts_answers() {
 
 #[test]
 fn a_session_that_moves_about_in_time_gets_plain_dolts_answers() {
-    let dolt = PlainDolt::start();
-    let town = Town::start("");
-    let direct = SocketAddr::from((Ipv4Addr::LOCALHOST, dolt.port()));
-    let (at_dolt, here) = (|login: &Login| Client::connect(direct, login), |login: &Login| town.login(login));
+    let (dolt, town) = (PlainDolt::start(), Town::start(""));
+    let (at_dolt, here) = (|login: &Login| at(&dolt, login), |login: &Login| town.login(login));
     let (plain, proxied) = (Side::new(&at_dolt), Side::new(&here));
     for kind in [
         Kind::Default,

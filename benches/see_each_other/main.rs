@@ -1,6 +1,6 @@
 //! What it would cost if branches saw each other's Dolt commits at once: `cargo bench --bench see_each_other`.
-//! Plain Dolt, no Branchline: the numbers of docs/adr/0011. Takes six minutes; `-- --quick` one, and
-//! its numbers are not worth quoting.
+//! Plain Dolt, no Branchline: for deciding whether to build it. Takes six minutes; `-- --quick` one, and its
+//! numbers are not worth quoting.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -48,6 +48,9 @@ struct Seen {
     ok_after_kill: u64,
 }
 
+/// Branchline's words for a write that Dolt did before its answer was lost.
+const HAPPENED: &str = "took effect, but Dolt's answer";
+
 #[derive(Debug, Clone, Copy)]
 enum Load {
     Reads,
@@ -95,7 +98,11 @@ fn work(addr: std::net::SocketAddr, load: Load, id: usize, killed: &AtomicBool, 
                 seen.ok_after_kill += u64::from(after_kill);
             }
             Err((step, failure)) => {
-                seen.unknown += i64::from(matches!(step, "write" | "commit") && failure.code() != 1213);
+                let is_end = matches!(step, "write" | "commit") && failure.code() != 1213;
+                // It is there, and that is said; or nobody knows.
+                let happened = is_end && failure.text().contains(HAPPENED);
+                seen.acknowledged += i64::from(happened);
+                seen.unknown += i64::from(is_end && !happened);
                 let over = matches!(failure, Failure::Closed | Failure::TimedOut | Failure::Protocol(_));
                 seen.failures.push((step, failure));
                 if over {
@@ -160,7 +167,10 @@ fn killed_under_load_it_is_back_in_five_seconds_and_every_client_is_told_the_tru
         for (step, failure) in &seen.failures {
             let documented = match (*step, failure.code()) {
                 ("read" | "begin", 1105) => failure.text().starts_with("Lost connection to Dolt during"),
-                ("write" | "commit", 1105) => failure.text().contains("whether it took effect is unknown"),
+                ("write" | "commit", 1105) => {
+                    failure.text().contains("whether it took effect is unknown")
+                        || failure.text().contains(HAPPENED)
+                }
                 ("in transaction" | "commit", 1213) => true,
                 // Dolt's own, for a write that lost against a neighbour's on the same root.
                 ("write", 1213) => true,

@@ -185,7 +185,10 @@ impl Drop for Branchline {
     fn drop(&mut self) {
         if self.process.stop() {
             // A Branchline that was killed leaves its Dolt to the kernel's SIGTERM.
-            if !std::thread::panicking() {
+            if std::thread::panicking() {
+                // Its log goes with the temporary directory.
+                eprintln!("branchline's last words:\n{}", self.stderr_tail());
+            } else {
                 watch::until(STOP_DEADLINE, "no process of Branchline is left", || {
                     watch::processes_of(&self.state_dir).is_empty().then_some(())
                 });

@@ -74,7 +74,14 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Closed,
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::NotFound => Self::Closed,
+            _ => Self::Protocol(format!("no bytes: {error}")),
         }
     }
 }
@@ -178,9 +185,15 @@ impl Wire {
     fn fill(&mut self) -> Result<(), Failure> {
         self.buffer.resize(BUFFER_BYTES, 0);
         self.used = 0;
-        let count = match &mut self.socket {
-            Socket::Tcp(stream) => stream.read(&mut self.buffer),
-            Socket::Unix(stream) => stream.read(&mut self.buffer),
+        let count = loop {
+            let count = match &mut self.socket {
+                Socket::Tcp(stream) => stream.read(&mut self.buffer),
+                Socket::Unix(stream) => stream.read(&mut self.buffer),
+            };
+            // A read with a time limit isn't taken up again by the kernel when something interrupts it.
+            if !count.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                break count;
+            }
         };
         self.buffer.truncate(*count.as_ref().unwrap_or(&0));
         if count? == 0 { Err(Failure::Closed) } else { Ok(()) }
