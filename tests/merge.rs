@@ -120,7 +120,14 @@ impl Fixture {
             progress: &self.progress,
             audit: &self.audit,
         };
-        conflicts(&mut self.writer, &mut self.reader, &request, 100).await.expect("conflicts")
+        conflicts(
+            &mut self.writer,
+            &mut self.reader,
+            &request,
+            &Wanted { table: None, row: &|_| true, limit: 100 },
+        )
+        .await
+        .expect("conflicts")
     }
 
     /// All that a merge could change.

@@ -8,7 +8,7 @@ use mysql_async::{Conn, Row as DoltRow};
 use super::MergeRequest;
 use super::decision::Decision;
 use super::error::{MergeError, UndecidedRow};
-use super::report::{ConflictView, LISTED_MAX, Merged, TableReport};
+use super::report::{ConflictView, LISTED_MAX, Merged, TableReport, Wanted};
 use super::rules::{RowOutcome, Side, TableRules, resolve_row};
 use super::session::Settings;
 use super::stream::{self, Conflict};
@@ -42,18 +42,18 @@ pub async fn merge_into(
     Ok(merged)
 }
 
-/// The conflicts that a merge would have, with what the rules would do: the first `limit`. Merges nothing. The
+/// The conflicts that a merge would have, with what the rules would do: those that are wanted. Merges nothing. The
 /// connections are as for `merge_into`, but no transaction is needed.
 pub async fn conflicts(
     writer: &mut Conn,
     reader: &mut Conn,
     request: &MergeRequest<'_>,
-    limit: usize,
+    wanted: &Wanted<'_>,
 ) -> Result<Vec<ConflictView>, MergeError> {
     let settings = Settings::apply(writer).await?;
     Settings::apply(reader).await?;
     let views = match Merge::begin(writer, reader, request).await {
-        Ok(merge) => merge.views(writer, reader, limit).await,
+        Ok(merge) => merge.views(writer, reader, wanted).await,
         Err(error) => Err(error),
     };
     let restored = settings.restore(writer).await;
@@ -318,8 +318,10 @@ impl<'a> Merge<'a> {
         &self,
         writer: &mut Conn,
         reader: &mut Conn,
-        limit: usize,
+        wanted: &Wanted<'_>,
     ) -> Result<Vec<ConflictView>, MergeError> {
+        let limit = wanted.limit;
+        let is_wanted = |table: &str| wanted.table.is_none_or(|name| name.eq_ignore_ascii_case(table));
         let mut views = Vec::new();
         if self.merged.up_to_date {
             return Ok(views);
@@ -333,7 +335,7 @@ impl<'a> Merge<'a> {
         if !schema.is_empty() {
             return Err(MergeError::SchemaConflicts { tables: schema });
         }
-        for conflict in foreseen.iter().filter(|conflict| conflict.rows > 0) {
+        for conflict in foreseen.iter().filter(|conflict| conflict.rows > 0 && is_wanted(&conflict.table)) {
             let resolving = self.resolving(writer, reader, &conflict.table).await?;
             if !resolving.table.is_keyed() {
                 return Err(MergeError::Keyless { table: conflict.table.clone(), rows: conflict.rows });
@@ -345,7 +347,10 @@ impl<'a> Merge<'a> {
                 stream::conflicts(reader, &resolving.table, &self.merged.ours, &self.merged.theirs).await?;
             while views.len() < limit {
                 let Some(conflict) = conflicts.next().await? else { break };
-                views.push(resolving.view(&conflict)?);
+                let view = resolving.view(&conflict)?;
+                if (wanted.row)(&view) {
+                    views.push(view);
+                }
             }
             conflicts.end().await?;
         }

@@ -22,7 +22,7 @@ mod write;
 pub use decision::{Choice, Decision};
 pub use engine::{conflicts, merge_into};
 pub use error::{MergeError, UndecidedRow};
-pub use report::{ConflictView, Merged, TableReport};
+pub use report::{ConflictView, Merged, TableReport, Wanted};
 pub use rules::{Cell, CellDecision, Row, RowDecision, RowOutcome, Side, TableRules, Why, resolve_row};
 pub use table::{Table, table};
 pub use values::Kind;

@@ -42,6 +42,17 @@ pub struct TableReport {
     pub listed: Vec<String>,
 }
 
+/// Which conflicts are asked for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Of this table only, however it is spelled.
+    pub table: Option<&'a str>,
+    /// Only those.
+    pub row: &'a (dyn Fn(&ConflictView) -> bool + Sync),
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// One conflict, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConflictView {

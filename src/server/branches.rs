@@ -1,22 +1,23 @@
 //! What the console shows of branches and does to them. Formats nothing: `admin` does.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
 use super::console::LiveConsole;
 use crate::admin::{
-    BranchBackend, BranchRow, BranchWork, CreateBranch, FinishBranches, Jobs, Outcome, ReapedRow, Refusal,
-    ResolveRequest, Which,
+    self, BranchBackend, BranchRow, BranchWork, ConflictRow, CreateBranch, FinishBranches, Jobs, Outcome,
+    ReapedRow, Refusal, ResolveRequest, Which,
 };
-use crate::branch::finish::{FinishRequest, finish, finish_all};
+use crate::branch::finish::{ConflictedRow, FinishRequest, decide, finish, finish_all};
 use crate::branch::fork::UNFINISHED_PREFIX;
 use crate::branch::history::{self, DiffQuestion, LogEntry, TableDiff};
 use crate::branch::main_tables::{self, MainTable};
 use crate::branch::{DropRequest, ForkRequest, base, create, drop_branch, undrop};
 use crate::branch::{list, reap};
 use crate::config::Glob;
+use crate::merge::{self, ConflictView};
 use crate::observe::progress::Progress;
 use crate::session::Context;
 
@@ -175,18 +176,78 @@ async fn run(
             Ok(Outcome::Reaped(reaped.into_iter().map(row).collect()))
         }
         BranchWork::Conflicts { database, branch, table, limit } => {
-            let _ = (database, branch, table, limit);
-            Err("the console does not do this yet".to_owned())
+            let (table, conflicts) = (table.as_deref(), crate::branch::finish::conflicts);
+            let views = conflicts(context, &database, &branch, table, limit, progress).await.map_err(text)?;
+            Ok(Outcome::Conflicts(views.iter().flat_map(conflict_rows).collect()))
         }
         BranchWork::Resolve(decision) => {
-            let _ = decision;
-            Err("the console does not do this yet".to_owned())
+            let ResolveRequest { database, branch, table, key, choice } = decision;
+            let choice = match choice {
+                admin::Choice::Ours => merge::Choice::Ours,
+                admin::Choice::Theirs => merge::Choice::Theirs,
+                admin::Choice::Set(cells) => merge::Choice::Set(cells.into_iter().collect()),
+            };
+            let chosen = choice.as_str();
+            let row = ConflictedRow { database, branch, table, key };
+            let view = decide(context, &row, choice, &by, progress).await.map_err(text)?;
+            let left = if view.undecided {
+                format!(", still to be decided: {}", view.undecided_columns.join(", "))
+            } else {
+                String::new()
+            };
+            Ok(Outcome::Resolved(format!("{} {}: {chosen}{left}", view.table, view.key)))
         }
         BranchWork::MainTable { change, database, table } => {
             let changed = main_tables::change(context, change, &database, &table, &by, progress).await;
             changed.map(Outcome::MainTable).map_err(text)
         }
     }
+}
+
+/// A row for each column that differs; one for the whole row if it is there on one side only.
+fn conflict_rows(view: &ConflictView) -> Vec<ConflictRow> {
+    let of =
+        |version: &Option<Vec<Option<String>>>, at: usize| version.as_ref().and_then(|row| row[at].clone());
+    let is_open = |column: &str| view.undecided_columns.iter().any(|open| open == column);
+    let whole = view.decided.iter().filter(|(column, _)| column.is_none()).map(|(_, why)| *why);
+    let whole: Vec<&str> = whole.collect();
+    let row = |column: Option<usize>, why: String, undecided: bool| ConflictRow {
+        table: view.table.clone(),
+        key: Some(view.key.clone()),
+        column: column.map(|at| view.columns[at].clone()),
+        base: column.and_then(|at| of(&view.base, at)),
+        ours: column.and_then(|at| of(&view.ours, at)),
+        theirs: column.and_then(|at| of(&view.theirs, at)),
+        result: column.and_then(|at| of(&view.result, at)),
+        why,
+        undecided,
+    };
+    let mut rows = Vec::new();
+    for (at, column) in view.columns.iter().enumerate() {
+        let (base, ours, theirs) = (of(&view.base, at), of(&view.ours, at), of(&view.theirs, at));
+        if base == ours && ours == theirs {
+            continue;
+        }
+        let decided =
+            view.decided.iter().find(|(name, _)| name.as_ref() == Some(column)).map(|(_, why)| *why);
+        let why = match decided {
+            _ if is_open(column) => "to be decided".to_owned(),
+            Some(why) => why.to_owned(),
+            None => whole.join(", "),
+        };
+        rows.push(row(Some(at), why, is_open(column)));
+    }
+    // Whether the row stays is no column's matter.
+    let missing =
+        [("main", &view.ours), ("the branch", &view.theirs)].into_iter().find(|(_, row)| row.is_none());
+    if view.undecided && view.undecided_columns.is_empty() || rows.is_empty() {
+        let why = match missing {
+            Some((side, _)) if view.undecided => format!("deleted on {side}: decide whether it stays"),
+            _ => whole.join(", "),
+        };
+        rows.push(row(None, why, view.undecided));
+    }
+    rows
 }
 
 /// Branches that a pattern stands for, all without one; main and forks under way are none of them.

@@ -95,6 +95,9 @@ pub enum FinishError {
     /// `branches.json` could not be written.
     #[error("{0}")]
     Book(String),
+    /// A person's decision about a conflict that can't be taken.
+    #[error("{0}")]
+    Decision(String),
     /// No connection to Dolt.
     #[error(transparent)]
     Control(#[from] ControlError),

@@ -2,6 +2,7 @@
 //! Does not decide conflicts: `merge` does. Always: nothing or all of it has happened, and run again it completes.
 
 mod columns;
+mod conflicts;
 mod decide;
 mod dirty;
 mod error;
@@ -12,6 +13,7 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use conflicts::{ConflictedRow, conflicts, decide};
 pub use error::FinishError;
 
 use self::run::{Pair, run};

@@ -494,7 +494,7 @@ impl Work<'_> {
     }
 }
 
-async fn blocking(
+pub(super) async fn blocking(
     write: impl FnOnce() -> Result<(), crate::branch::book::BookError> + Send + 'static,
 ) -> Result<(), FinishError> {
     match tokio::task::spawn_blocking(write).await {
@@ -517,4 +517,26 @@ fn author(worker: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
         .collect();
     format!("{name} <{mail}@branchline>")
+}
+
+/// The branch and main as Dolt spells them; goes to the database. A branch that isn't there is an error, and so is main.
+pub(super) async fn spelled(
+    conn: &mut Conn,
+    database: &str,
+    branch: &str,
+) -> Result<(String, String), FinishError> {
+    let found = look(conn, database, branch).await?;
+    match found.branch {
+        None => Err(FinishError::NoBranch { database: database.to_owned(), branch: branch.to_owned() }),
+        Some(branch) if branch.eq_ignore_ascii_case(&found.main) => {
+            Err(FinishError::IsMain { database: database.to_owned(), branch })
+        }
+        Some(branch) => Ok((branch, found.main)),
+    }
+}
+
+/// The connection is on the branch from now on.
+pub(super) async fn go_to(conn: &mut Conn, database: &str, branch: &str) -> Result<(), FinishError> {
+    let place = revision(database, branch);
+    conn.query_drop(format!("USE {place}")).await.map_err(FinishError::at("go to the branch"))
 }
