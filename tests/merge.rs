@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use branchline::config::{CellRule, DeleteRule, Glob, MergePolicy, MergeRule};
-use branchline::merge::{
+use branchline::merge::{Wanted, 
     Choice, ConflictView, Decision, MergeError, MergeRequest, Merged, conflicts, merge_into,
 };
 use branchline::observe::audit::{AuditEntry, AuditSink};
