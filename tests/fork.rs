@@ -7,27 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use branchline::branch::fork::{UNFINISHED_PREFIX, fork};
 use branchline::branch::recover::{Recovered, recover};
+use mysql_async::Conn;
 use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{Conn, OptsBuilder};
+use support::direct::{root, run_all as run};
 use support::plain::PlainDolt;
 
 const WRITERS: u32 = 8;
 const FORKS: u32 = 20;
-
-async fn root(port: u16) -> Conn {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .prefer_socket(false)
-        .user(Some("root"));
-    Conn::new(options).await.expect("root logs in")
-}
-
-async fn run(conn: &mut Conn, statements: &[&str]) {
-    for sql in statements {
-        conn.query_drop(*sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-}
 
 async fn one<T: FromValue + Send + 'static>(conn: &mut Conn, sql: &str) -> T {
     let value: Option<T> = conn.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

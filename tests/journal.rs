@@ -6,21 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use branchline::dolt::journal::{JOURNAL, JournalCursor, Journals, RootHash};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use support::direct::{root, run};
 use support::plain::PlainDolt;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const COMMITS: u32 = 500;
-
-async fn root(port: u16) -> Conn {
-    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port);
-    Conn::new(options.prefer_socket(false).user(Some("root"))).await.expect("root logs in")
-}
-
-async fn run(conn: &mut Conn, sql: &str) {
-    conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-}
 
 /// A Dolt with database `d`: `t` of one row, `digits` of 1,000, `big` of none.
 async fn with_tables() -> (PlainDolt, Conn, Journals) {

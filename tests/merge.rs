@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use branchline::config::{CellRule, DeleteRule, Glob, MergePolicy, MergeRule};
-use branchline::merge::{Wanted, 
-    Choice, ConflictView, Decision, MergeError, MergeRequest, Merged, conflicts, merge_into,
+use branchline::merge::{
+    Choice, ConflictView, Decision, MergeError, MergeRequest, Merged, Wanted, conflicts, merge_into,
 };
 use branchline::observe::audit::{AuditEntry, AuditSink};
 use branchline::observe::progress::Progress;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use support::direct::{root, run_all as run};
 use support::plain::PlainDolt;
 
 #[derive(Default)]
@@ -34,21 +35,6 @@ struct Fixture {
     reader: Conn,
     audit: Kept,
     progress: Progress,
-}
-
-async fn root(port: u16) -> Conn {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .prefer_socket(false)
-        .user(Some("root"));
-    Conn::new(options).await.expect("root logs in")
-}
-
-async fn run(conn: &mut Conn, statements: &[&str]) {
-    for sql in statements {
-        conn.query_drop(*sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
 }
 
 async fn rows(conn: &mut Conn, sql: &str) -> Vec<String> {

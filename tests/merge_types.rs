@@ -10,7 +10,8 @@ use branchline::merge::{MergeRequest, merge_into};
 use branchline::observe::audit::NoAudit;
 use branchline::observe::progress::Progress;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Value};
+use mysql_async::{Conn, Value};
+use support::direct::{root, run};
 use support::plain::PlainDolt;
 
 /// Name, type, values as SQL.
@@ -72,19 +73,6 @@ impl Random {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % end as u64).expect("small")
     }
-}
-
-async fn root(port: u16) -> Conn {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .prefer_socket(false)
-        .user(Some("root"));
-    Conn::new(options).await.expect("root logs in")
-}
-
-async fn run(conn: &mut Conn, sql: &str) {
-    conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
 type Cell = Option<Vec<u8>>;

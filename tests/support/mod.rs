@@ -6,6 +6,7 @@
 
 pub mod branchline;
 pub mod client;
+pub mod direct;
 pub mod embedded;
 pub mod plain;
 pub mod polecat;
