@@ -196,7 +196,8 @@ async fn conflicts_are_decided_cell_by_cell_and_written_down() {
     assert_eq!(merged.conflicts(), 4);
     let message = rows(&mut merge.writer, "SELECT message FROM dolt_log LIMIT 1").await.remove(0);
     for part in [
-        "issues bd-1: title: newest (theirs), labels: union, compaction_level: max, hits: sum",
+        "issues bd-1: title: 'ours' | 'theirs' -> 'theirs', newest (theirs); labels: '[\"b\"]' | '[\"a\", \"b\", \"c\"]' \
+         -> '[\"b\", \"c\"]', union; compaction_level: '3' | '2' -> '3', max; hits: '12' | '11' -> '13', sum",
         "issues bd-2: changed row kept",
     ] {
         assert!(message.contains(part), "{part} in {message}");
@@ -436,7 +437,11 @@ async fn rows_without_a_time_come_from_the_newer_commit() {
     .await;
     let merged = merge.merge(&MergePolicy::default(), &[]).await.expect("merged");
     assert_eq!(rows(&mut merge.writer, "SELECT n FROM t").await, ["2"]);
-    assert!(merged.message().contains("t 1: n: newer commit (theirs)"), "{}", merged.message());
+    assert!(
+        merged.message().contains("t 1: n: '9' | '2' -> '2', newer commit (theirs)"),
+        "{}",
+        merged.message()
+    );
 }
 
 #[tokio::test]

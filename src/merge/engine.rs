@@ -297,7 +297,7 @@ impl<'a> Merge<'a> {
             if undecided.total > 0 {
                 continue;
             }
-            report.add(table, &key, &decision, listed < LISTED_MAX);
+            report.add(table, (&conflict, &key), &decision, listed < LISTED_MAX);
             listed += 1;
             writing.add(conflict, key, decision);
             if writing.is_full() {

@@ -24,7 +24,7 @@ pub use engine::{conflicts, merge_into};
 pub use error::{MergeError, UndecidedRow};
 pub use report::{ConflictView, Merged, TableReport, Wanted};
 pub use rules::{Cell, CellDecision, Row, RowDecision, RowOutcome, Side, TableRules, Why, resolve_row};
-pub use table::{Table, table};
+pub use table::{Table, table, text};
 pub use values::Kind;
 
 /// What to merge, and by what.

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::decision::Choice;
-use super::rules::{RowDecision, RowOutcome, Why};
-use super::table::Table;
+use super::rules::{Cell, RowDecision, RowOutcome, Why};
+use super::stream::Conflict;
+use super::table::{Table, text};
 
 /// Rows that a message names.
 pub const LISTED_MAX: usize = 50;
 /// Characters of a key in a message.
 const KEY_CHARS_MAX: usize = 80;
+/// Characters of a value in a message.
+const VALUE_CHARS_MAX: usize = 40;
 
 /// What was merged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,7 +41,7 @@ pub struct TableReport {
     pub conflicts: u64,
     /// How often each rule decided a cell or a row.
     pub decided: BTreeMap<Why, u64>,
-    /// The first rows, as text: key and what was decided by which rule.
+    /// The first rows, as text: key, the values of both sides, what they became, and by which rule.
     pub listed: Vec<String>,
 }
 
@@ -83,7 +86,13 @@ pub struct ConflictView {
 }
 
 impl TableReport {
-    pub(super) fn add(&mut self, table: &Table, key: &str, decision: &RowDecision, list: bool) {
+    pub(super) fn add(
+        &mut self,
+        table: &Table,
+        (conflict, key): (&Conflict, &str),
+        decision: &RowDecision,
+        list: bool,
+    ) {
         self.conflicts += 1;
         let whys = decision.why.iter().chain(decision.cells.iter().map(|cell| &cell.why));
         for why in whys {
@@ -93,23 +102,40 @@ impl TableReport {
             return;
         }
         let mut parts: Vec<String> = decision.why.iter().map(|why| why.as_str().to_owned()).collect();
-        parts.extend(
-            decision
-                .cells
-                .iter()
-                .map(|cell| format!("{}: {}", table.columns[cell.column].name, cell.why.as_str())),
-        );
+        let [_, ours, theirs] = conflict.versions();
+        parts.extend(decision.cells.iter().map(|cell| {
+            let of = |row: Option<&[Cell]>| {
+                row.map_or_else(|| "no row".to_owned(), |row| value(&row[cell.column]))
+            };
+            format!(
+                "{}: {} | {} -> {}, {}",
+                table.columns[cell.column].name,
+                of(ours),
+                of(theirs),
+                value(&cell.value),
+                cell.why.as_str()
+            )
+        }));
         if parts.is_empty() {
             let what = if decision.outcome == RowOutcome::Absent { "deleted" } else { "merged cell by cell" };
             parts.push(what.to_owned());
         }
-        let mut shown: String =
-            key.chars().take(KEY_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if shown.len() < key.len() {
-            shown.push('…');
-        }
-        self.listed.push(format!("{} {shown}: {}", self.table, parts.join(", ")));
+        self.listed.push(format!("{} {}: {}", self.table, short(key, KEY_CHARS_MAX), parts.join("; ")));
     }
+}
+
+/// On one line, and not too long.
+fn short(text: &str, chars_max: usize) -> String {
+    let mut shown: String =
+        text.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn value(cell: &Cell) -> String {
+    text(cell).map_or_else(|| "NULL".to_owned(), |text| format!("'{}'", short(&text, VALUE_CHARS_MAX)))
 }
 
 impl Merged {
@@ -133,7 +159,7 @@ impl Merged {
         let conflicts = self.conflicts();
         if conflicts > 0 {
             let listed: Vec<&String> = self.tables.iter().flat_map(|table| &table.listed).collect();
-            let _ = writeln!(text, "\nConflicts resolved: {conflicts}");
+            let _ = writeln!(text, "\nConflicts resolved: {conflicts} (ours | theirs -> result, by rule)");
             for line in &listed {
                 let _ = writeln!(text, "  {line}");
             }

@@ -110,13 +110,13 @@ async fn column_of(
                 cells: vec![CellDecision { column, value: Some(sum), why: Why::Sum }],
             };
             let listed: usize = merged.tables.iter().map(|table| table.listed.len()).sum();
-            report(merged, table).add(table, &key, &decision, listed < LISTED_MAX);
             let conflict = Conflict {
                 id: String::new(),
                 base: Some(old),
                 ours: Some(cells.clone()),
                 theirs: Some(cells),
             };
+            report(merged, table).add(table, (&conflict, &key), &decision, listed < LISTED_MAX);
             writing.add(conflict, key, decision);
         }
         writing.flush(writer, request.audit).await?;

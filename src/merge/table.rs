@@ -181,7 +181,7 @@ pub(super) fn fingerprint(versions: [Option<&[Cell]>; 3]) -> String {
 }
 
 /// A cell for people and the audit log: what is no UTF-8 is hex with 0x.
-pub(super) fn text(cell: &Cell) -> Option<String> {
+pub fn text(cell: &Cell) -> Option<String> {
     let bytes = cell.as_ref()?;
     Some(match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => text.to_owned(),

@@ -10,7 +10,7 @@ use super::FinishError;
 use super::columns::Table;
 use crate::branch::directory::{sql_identifier, sql_literal};
 use crate::config::MergePolicy;
-use crate::merge::{Cell, Choice, Decision, Row, RowOutcome, Side, TableRules, resolve_row};
+use crate::merge::{Cell, Row, RowOutcome, Side, TableRules, resolve_row, text};
 use crate::observe::audit::{AuditCell, AuditEntry, AuditSink};
 
 /// Decides rows, one after another.
@@ -19,7 +19,6 @@ pub(super) struct Decider<'a> {
     pub branch: &'a str,
     pub main: &'a str,
     pub policy: &'a MergePolicy,
-    pub decisions: &'a [Decision],
     pub audit: &'a dyn AuditSink,
     rules: HashMap<String, (crate::merge::Table, TableRules)>,
     /// Statements that write single cells, for the table at hand.
@@ -62,11 +61,10 @@ impl<'a> Decider<'a> {
     pub fn new(
         (database, branch, main): (&'a str, &'a str, &'a str),
         policy: &'a MergePolicy,
-        decisions: &'a [Decision],
         audit: &'a dyn AuditSink,
     ) -> Self {
         let (rules, cells) = (HashMap::new(), Vec::new());
-        Self { database, branch, main, policy, decisions, audit, rules, cells, conflicts: 0 }
+        Self { database, branch, main, policy, audit, rules, cells, conflicts: 0 }
     }
 
     /// A transaction begins, maybe once more.
@@ -90,30 +88,28 @@ impl<'a> Decider<'a> {
     /// `write_cells`.
     pub async fn decide(&mut self, table: &Table, versions: Versions) -> Result<Option<String>, FinishError> {
         let Some((described, rules)) = self.rules.get(&table.name) else { return Ok(None) };
-        let Versions { base, ours, theirs } = versions;
+        let Versions { mut base, mut ours, mut theirs } = versions;
+        for row in [&mut base, &mut ours, &mut theirs].into_iter().flatten() {
+            described.normalize(row);
+        }
         let some = ours.as_deref().or(theirs.as_deref()).unwrap_or_default();
         let key = described.key_text(some);
-        let choice = self
-            .decisions
-            .iter()
-            .find(|decision| decision.table == table.name && decision.key == key)
-            .map(|decision: &Decision| -> &Choice { &decision.choice });
-        let decision = resolve_row(rules, base.as_deref(), ours.as_deref(), theirs.as_deref(), choice);
+        let decision = resolve_row(rules, base.as_deref(), ours.as_deref(), theirs.as_deref(), None);
         let condition = key_condition(table, some);
         let (result, row) = match decision.outcome {
             RowOutcome::Undecided(columns) => {
                 let columns: Vec<&str> = columns.iter().map(|at| rules.columns[*at].name.as_str()).collect();
                 let what =
                     if columns.is_empty() { "whether it stays".to_owned() } else { columns.join(", ") };
-                let (database, branch) = (self.database, self.branch);
+                // `branch resolve` decides about Dolt commits, and these rows are in none.
                 return Err(FinishError::Ignored {
-                    database: database.to_owned(),
+                    database: self.database.to_owned(),
                     main: self.main.to_owned(),
                     table: table.name.clone(),
                     why: format!(
-                        "row {key} was changed on both, and a person decides: {what}; `branchline branch resolve \
-                         {database} {branch} --table {} --key {key} --ours|--theirs|--set …`, and run it again",
-                        table.name
+                        "row {key} was changed on both, and a person decides: {what}; make it the same on {} and {}, or \
+                         give the table a rule in [[merge.rules]], and run it again",
+                        self.main, self.branch
                     ),
                 });
             }
@@ -122,13 +118,13 @@ impl<'a> Decider<'a> {
         };
         let mut cells = Vec::new();
         for decided in &decision.cells {
-            let at = |row: &Option<Row>| shown(row.as_ref().and_then(|row| row.get(decided.column)));
+            let at = |row: &Option<Row>| row.as_ref().and_then(|row| row.get(decided.column)).and_then(text);
             cells.push(AuditCell {
                 column: rules.columns[decided.column].name.clone(),
                 base: at(&base),
                 ours: at(&ours),
                 theirs: at(&theirs),
-                result: shown(Some(&decided.value)),
+                result: text(&decided.value),
                 why: decided.why.as_str().to_owned(),
             });
         }
@@ -175,14 +171,6 @@ fn literal(cell: &Cell) -> String {
         Ok(text) => sql_literal(text),
         Err(_) => format!("x'{}'", hex(bytes)),
     }
-}
-
-fn shown(cell: Option<&Cell>) -> Option<String> {
-    let bytes = cell?.as_ref()?;
-    Some(match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("0x{}", hex(bytes)),
-    })
 }
 
 fn hex(bytes: &[u8]) -> String {

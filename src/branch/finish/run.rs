@@ -196,12 +196,8 @@ impl Work<'_> {
             .decisions(self.database, self.branch)
             .map_err(|error| FinishError::Book(error.to_string()))?;
         let audit = self.context.audit.merge(&ready.id, self.database, self.branch);
-        let mut decider = Decider::new(
-            (self.database, self.branch, self.main),
-            &self.context.config.merge,
-            &decisions,
-            &audit,
-        );
+        let mut decider =
+            Decider::new((self.database, self.branch, self.main), &self.context.config.merge, &audit);
         let mut swept = None;
         let result = loop {
             if let Plan::Commit(why) = &plan {
