@@ -66,7 +66,12 @@ async fn create_now(context: &Arc<Context>, request: ForkRequest) -> Result<Crea
     }
     let control = context.dolt.control();
     let mut conn = context.forks.idle.take(control).await?;
-    let found = look(&mut conn, database, name).await?;
+    let mut found = look(&mut conn, database, name).await?;
+    if found.branch.is_some() {
+        // A fork that Dolt's end has cut off may have got its name already, and not its rows.
+        context.forks.listing(control, &context.branches).await?;
+        found = look(&mut conn, database, name).await?;
+    }
     if let Some(name) = found.branch {
         return Err(ForkError::Exists { name }.into());
     }

@@ -10,7 +10,7 @@ use super::decision::Decision;
 use super::error::{MergeError, UndecidedRow};
 use super::report::{ConflictView, LISTED_MAX, Merged, TableReport, Wanted};
 use super::rules::{RowOutcome, Side, TableRules, resolve_row};
-use super::session::Settings;
+use super::session;
 use super::stream::{self, Conflict};
 use super::sums;
 use super::table::{self, Table, text};
@@ -23,20 +23,20 @@ const VIOLATIONS_LISTED_MAX: usize = 5;
 /// Merges in the open transaction (`autocommit = 0`) of `writer`, which is on the branch that is merged into and has
 /// no uncommitted rows in tables that the merge changes. Resolves every conflict, checks constraints and stages what
 /// was merged; the caller commits. After an error the caller rolls back, and nothing has changed.
-/// `reader` is a second connection with the same rights; its current database changes.
+/// `reader` is a second connection with the same rights; its current database and settings change. What is set on
+/// `writer` meanwhile (sql_mode, time_zone, foreign_key_checks, dolt_dont_merge_json) is the server's default afterwards.
 pub async fn merge_into(
     writer: &mut Conn,
     reader: &mut Conn,
     request: &MergeRequest<'_>,
 ) -> Result<Merged, MergeError> {
-    let settings = Settings::apply(writer).await?;
-    Settings::apply(reader).await?;
-    let merged = Merge::begin(writer, reader, request).await;
+    session::apply(writer, reader, request.database).await?;
+    let merged = Merge::begin(writer, request).await;
     let merged = match merged {
         Ok(merge) => merge.run(writer, reader).await,
         Err(error) => Err(error),
     };
-    let restored = settings.restore(writer).await;
+    let restored = session::restore(writer).await;
     let merged = merged?;
     restored?;
     Ok(merged)
@@ -50,13 +50,12 @@ pub async fn conflicts(
     request: &MergeRequest<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<ConflictView>, MergeError> {
-    let settings = Settings::apply(writer).await?;
-    Settings::apply(reader).await?;
-    let views = match Merge::begin(writer, reader, request).await {
+    session::apply(writer, reader, request.database).await?;
+    let views = match Merge::begin(writer, request).await {
         Ok(merge) => merge.views(writer, reader, wanted).await,
         Err(error) => Err(error),
     };
-    let restored = settings.restore(writer).await;
+    let restored = session::restore(writer).await;
     let views = views?;
     restored?;
     Ok(views)
@@ -82,21 +81,18 @@ struct Resolving {
 }
 
 impl<'a> Merge<'a> {
-    async fn begin(
-        writer: &mut Conn,
-        reader: &mut Conn,
-        request: &'a MergeRequest<'a>,
-    ) -> Result<Self, MergeError> {
-        reader.query_drop(format!("USE {}", sql_identifier(request.database))).await?;
-        let hash = |name: &str| format!("SELECT dolt_hashof({})", sql_literal(name));
-        let ours: Option<String> = writer.query_first(hash("HEAD")).await?;
-        let theirs: Option<String> = writer.query_first(hash(request.theirs)).await?;
-        let (ours, theirs) = (ours.unwrap_or_default(), theirs.unwrap_or_default());
-        let base = format!("SELECT dolt_merge_base({}, {})", sql_literal(&ours), sql_literal(&theirs));
-        let base: Option<Option<String>> = reader.query_first(base).await?;
-        let Some(base) = base.flatten() else {
-            return Err(MergeError::Refused("the two have no commit in common".to_owned()));
+    async fn begin(writer: &mut Conn, request: &'a MergeRequest<'a>) -> Result<Self, MergeError> {
+        let theirs = sql_literal(request.theirs);
+        let sql =
+            format!("SELECT dolt_hashof('HEAD'), dolt_hashof({theirs}), dolt_merge_base('HEAD', {theirs})");
+        let strangers = || MergeError::Refused("the two have no commit in common".to_owned());
+        let found: Option<(String, String, Option<String>)> = match writer.query_first(sql).await {
+            Err(mysql_async::Error::Server(error)) if error.message.contains("no common ancestor") => {
+                return Err(strangers());
+            }
+            found => found?,
         };
+        let Some((ours, theirs, Some(base))) = found else { return Err(strangers()) };
         let merged = Merged { up_to_date: base == theirs, base, ours, theirs, ..Merged::default() };
         Ok(Self { request, merged })
     }
@@ -107,25 +103,30 @@ impl<'a> Merge<'a> {
         }
         let progress = self.request.progress;
         progress.step("compare the branches", None);
-        let changed = self.changed_tables(reader).await?;
+        let (changed, foreseen) = tokio::join!(self.changed_tables(reader), self.foreseen(writer));
+        let (changed, foreseen) = (changed?, foreseen?);
         self.merged.tables = changed
             .iter()
             .map(|table| TableReport { table: table.clone(), ..TableReport::default() })
             .collect();
-        let foreseen = self.foreseen(reader).await?;
         for conflict in &foreseen {
             self.refuse_what_ends_dolt(writer, conflict).await?;
         }
         progress.step("merge", None);
-        self.merge(writer).await?;
-        schema_conflicts(writer).await?;
-        violations(writer).await?;
-        self.resolve(writer, reader).await?;
-        sums::add_up(writer, self.request, &mut self.merged, &changed).await?;
-        progress.step("check constraints", None);
-        writer.query_drop("CALL DOLT_VERIFY_CONSTRAINTS()").await?;
-        violations(writer).await?;
-        stage(writer, &changed).await?;
+        let is_whole = self.merge(writer).await?;
+        if !is_whole {
+            schema_conflicts(writer).await?;
+            violations(writer).await?;
+            self.resolve(writer, reader).await?;
+        }
+        let is_summed = sums::add_up(writer, self.request, &mut self.merged, &changed).await?;
+        // Else Dolt has checked and staged what it merged.
+        if !is_whole || is_summed {
+            progress.step("check constraints", None);
+            writer.query_drop("CALL DOLT_VERIFY_CONSTRAINTS()").await?;
+            violations(writer).await?;
+            stage(writer, &changed).await?;
+        }
         Ok(self.merged)
     }
 
@@ -204,12 +205,15 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    async fn merge(&self, writer: &mut Conn) -> Result<(), MergeError> {
-        let merge = "CALL DOLT_MERGE('--no-ff', '--no-commit', ?)";
-        match writer.exec_drop(merge, (&self.merged.theirs,)).await {
-            Err(mysql_async::Error::Server(error)) => Err(MergeError::Refused(error.message)),
-            other => Ok(other?),
-        }
+    /// Whether Dolt merged all of it: no conflicts, and no constraint is violated.
+    async fn merge(&self, writer: &mut Conn) -> Result<bool, MergeError> {
+        let sql = format!("CALL DOLT_MERGE('--no-ff', '--no-commit', {})", sql_literal(&self.merged.theirs));
+        let row: Option<DoltRow> = match writer.query_first(sql).await {
+            Err(mysql_async::Error::Server(error)) => return Err(MergeError::Refused(error.message)),
+            row => row?,
+        };
+        let conflicts = row.and_then(|row| row.get::<Option<i64>, _>("conflicts")).flatten();
+        Ok(conflicts == Some(0))
     }
 
     /// What Dolt couldn't merge by itself, table by table.

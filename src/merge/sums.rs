@@ -18,15 +18,16 @@ use crate::config::CellRule;
 /// Rows at once; those that were summed aren't found again.
 const PAGE_ROWS_MAX: usize = 1000;
 
-/// After the conflicts were resolved: sums what is left in the tables that theirs changed.
+/// After the conflicts were resolved: sums what is left in the tables that theirs changed; whether there was any.
 pub(super) async fn add_up(
     writer: &mut Conn,
     request: &MergeRequest<'_>,
     merged: &mut Merged,
     tables: &[String],
-) -> Result<(), MergeError> {
+) -> Result<bool, MergeError> {
+    let mut any = false;
     if !request.policy.rules.iter().any(|rule| rule.cells == Some(CellRule::Sum)) {
-        return Ok(());
+        return Ok(any);
     }
     for name in tables.iter().filter(|name| !name.starts_with("dolt_")) {
         let exists: Option<String> =
@@ -42,10 +43,10 @@ pub(super) async fn add_up(
             .filter(|at| !table.columns[*at].key && sums(&table.columns[*at]))
             .collect();
         for column in columns.into_iter().filter(|_| table.is_keyed()) {
-            column_of(writer, request, merged, &table, column).await?;
+            any |= column_of(writer, request, merged, &table, column).await?;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// `%` and `_` are signs of LIKE.
@@ -59,7 +60,7 @@ async fn column_of(
     merged: &mut Merged,
     table: &Table,
     column: usize,
-) -> Result<(), MergeError> {
+) -> Result<bool, MergeError> {
     let sql = question(table, column, merged);
     let mut last = None;
     loop {
@@ -122,7 +123,7 @@ async fn column_of(
         writing.flush(writer, request.audit).await?;
         writing.end(writer).await?;
         if !any {
-            return Ok(());
+            return Ok(last.is_some());
         }
     }
 }

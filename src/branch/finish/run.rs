@@ -233,13 +233,24 @@ impl Work<'_> {
             Ok(Carried { commit, .. }) => commit.clone().map(MergeEnd::Committed),
             Err(error) => Some(MergeEnd::RolledBack(error.to_string())),
         };
-        if let Some(end) = end
-            && let Err(error) = audit.ended(end).await
-        {
-            tracing::warn!(%error, "the audit log does not have how the finish ended");
-        }
-        let done = result?;
-        self.bury(pair, &ready, &done, base).await?;
+        let told = async {
+            if let Some(end) = end
+                && let Err(error) = audit.ended(end).await
+            {
+                tracing::warn!(%error, "the audit log does not have how the finish ended");
+            }
+        };
+        let done = match result {
+            Ok(done) => {
+                let ((), buried) = tokio::join!(told, self.bury(pair, &ready, &done, base));
+                buried?;
+                done
+            }
+            Err(error) => {
+                told.await;
+                return Err(error);
+            }
+        };
         tracing::info!(
             database = self.database,
             branch = self.branch,
@@ -270,11 +281,12 @@ impl Work<'_> {
     async fn ready(&self, reader: &mut Conn, is_snapshot: bool) -> Result<Ready, FinishError> {
         let at = FinishError::at;
         let place = revision(self.database, self.branch);
-        reader.query_drop(format!("USE {place}")).await.map_err(at("go to the branch"))?;
         if is_snapshot {
+            reader.query_drop(format!("USE {place}")).await.map_err(at("go to the branch"))?;
             base::take_back(reader).await.map_err(at("take back a snapshot that was cut off"))?;
         }
-        let (mut head, working, committed) = hashes(reader).await.map_err(at("look at the branch"))?;
+        let (mut head, working, committed) =
+            hashes(reader, &place).await.map_err(at("look at the branch"))?;
         let mut ready = Ready {
             id: String::new(),
             head: String::new(),
@@ -313,8 +325,8 @@ impl Work<'_> {
     /// Whether anything is uncommitted there, or in ignored tables.
     async fn go_to_main(&self, writer: &mut Conn) -> Result<bool, FinishError> {
         let place = revision(self.database, self.main);
-        writer.query_drop(format!("USE {place}")).await.map_err(FinishError::at("go to main"))?;
-        let (_, working, committed) = hashes(writer).await.map_err(FinishError::at("look at main"))?;
+        let (_, working, committed) =
+            hashes(writer, &place).await.map_err(FinishError::at("look at main"))?;
         Ok(working != committed)
     }
 
@@ -499,10 +511,13 @@ pub(super) async fn blocking(
     }
 }
 
-/// HEAD; and all tables now and of HEAD.
-async fn hashes(conn: &mut Conn) -> Result<(String, String, String), mysql_async::Error> {
-    let sql = "SELECT dolt_hashof('HEAD'), dolt_hashof_db(), dolt_hashof_db('HEAD')";
-    Ok(conn.query_first(sql).await?.unwrap_or_default())
+/// Goes there, in the same round trip. HEAD; and all tables now and of HEAD.
+async fn hashes(conn: &mut Conn, place: &str) -> Result<(String, String, String), mysql_async::Error> {
+    let sql = format!("USE {place}; SELECT dolt_hashof('HEAD'), dolt_hashof_db(), dolt_hashof_db('HEAD')");
+    let mut results = conn.query_iter(sql).await?;
+    let _used: Vec<mysql_async::Row> = results.collect().await?;
+    let hashes = results.collect_and_drop().await?.pop();
+    Ok(hashes.unwrap_or_default())
 }
 
 /// A name as Dolt takes it: `Name <mail>`.
