@@ -158,7 +158,8 @@ impl Jobs {
         if let Some(job) = shared.jobs.get_mut(&id) {
             match &result {
                 Ok(_) => tracing::info!(job = id, what = job.what, by = job.by, "job done"),
-                Err(error) => tracing::warn!(job = id, what = job.what, by = job.by, %error, "job failed"),
+                // Whoever asked is told; mostly it is what they asked for.
+                Err(error) => tracing::info!(job = id, what = job.what, by = job.by, %error, "job failed"),
             }
             job.ended = Some(Ended { at: Instant::now(), result: result.map(Arc::new) });
         }

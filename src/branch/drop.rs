@@ -54,8 +54,8 @@ pub struct Dropped {
 pub enum DropError {
     /// It has what main has not.
     #[error(
-        "branch {branch} of {database} has {commits} commits and {tables} tables with uncommitted changes that {main} \
-         has not; finish it with `branchline branch done {database} {branch}`, or drop it with --force, which keeps it \
+        "branch {branch} of {database} has what {main} has not (commits: {commits}, tables with uncommitted changes: \
+         {tables}); finish it with `branchline branch done {database} {branch}`, or drop it with --force, which keeps it \
          as a tag"
     )]
     Unmerged {

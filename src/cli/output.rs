@@ -77,31 +77,30 @@ impl ResultTable {
         self.cell(self.rows.first()?, column)
     }
 
-    /// As a table with borders.
+    /// As a table with borders, for results of SQL.
     pub fn bordered(&self) -> String {
-        let mut table = self.table();
+        let mut table = self.table("NULL");
         table.load_style(presets::ASCII_FULL_CONDENSED);
         table.set_header(&self.columns);
         table.to_string()
     }
 
-    /// As columns without borders.
+    /// As columns without borders, for lists of our own; what is not known is `-`.
     pub fn plain(&self) -> String {
-        let mut table = self.table();
+        let mut table = self.table("-");
         table.load_style(presets::NOTHING);
         table.set_header(self.columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
         table.trim_fmt()
     }
 
-    fn table(&self) -> Table {
+    fn table(&self, null: &str) -> Table {
         let mut table = Table::new();
         if std::io::stdout().is_terminal() {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
         for row in &self.rows {
-            table.add_row(
-                row.iter().map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), printable)),
-            );
+            table
+                .add_row(row.iter().map(|value| value.as_deref().map_or_else(|| null.to_owned(), printable)));
         }
         for (index, numeric) in self.numeric.iter().enumerate() {
             if *numeric && let Some(column) = table.column_mut(index) {

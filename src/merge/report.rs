@@ -175,7 +175,7 @@ impl Merged {
                     table.decided.iter().map(|(why, count)| format!("{}: {count}", why.as_str())).collect();
                 let _ = writeln!(
                     text,
-                    "By rule in {} ({} rows): {}",
+                    "By rule in {} (rows: {}): {}",
                     table.table,
                     table.conflicts,
                     counts.join("; ")

@@ -34,14 +34,7 @@ impl BranchBackend for LiveConsole {
     }
 
     async fn branches(&self, database: Option<&str>) -> Result<Vec<BranchRow>, Refusal> {
-        if let Some(database) = database {
-            let listing = self.context.branches.listing().await.map_err(refused)?;
-            if listing.database(database).is_none() {
-                return Err(Refusal::failed(format!(
-                    "there is no database {database}; SHOW RIGS lists them"
-                )));
-            }
-        }
+        check_known(&self.context, database).await.map_err(refused)?;
         let now = unix_now();
         let row = |row: list::BranchRow| BranchRow {
             age: row.created.map(|created| Duration::from_secs(now.saturating_sub(created))),
@@ -75,6 +68,16 @@ impl BranchBackend for LiveConsole {
 
 fn refused(error: impl std::fmt::Display) -> Refusal {
     Refusal::failed(error.to_string())
+}
+
+/// That it is there, if one is named.
+async fn check_known(context: &Context, database: Option<&str>) -> Result<(), String> {
+    let Some(database) = database else { return Ok(()) };
+    let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
+    match listing.database(database) {
+        Some(_) => Ok(()),
+        None => Err(format!("there is no database {database}; SHOW RIGS lists them")),
+    }
 }
 
 /// As `SHOW JOBS` has it.
@@ -164,6 +167,7 @@ async fn run(
             undrop(context, &database, &branch, &by).await.map(Outcome::Undropped).map_err(text)
         }
         BranchWork::Reap { database, dry_run } => {
+            check_known(context, database.as_deref()).await?;
             progress.step("look at all branches", None);
             let reaped = reap::reap(context, database.as_deref(), dry_run).await.map_err(text)?;
             let row = |reaped: reap::Reaped| ReapedRow {

@@ -74,7 +74,20 @@ pub enum FinishError {
     /// A lane was not free in time.
     #[error("{0}")]
     Lane(String),
-    /// What is on both sides can't be merged without a decision.
+    /// Rows that no rule decides.
+    #[error(
+        "{rows}. `branchline branch conflicts {database} {branch}` shows them, `branchline branch resolve {database} \
+         {branch} --table TABLE --key KEY --ours|--theirs|--set COLUMN=VALUE` decides; then run it again"
+    )]
+    Undecided {
+        /// The database.
+        database: String,
+        /// The branch.
+        branch: String,
+        /// Which, and what of them.
+        rows: MergeError,
+    },
+    /// What is on both sides can't be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// The audit log could not be written.

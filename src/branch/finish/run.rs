@@ -381,6 +381,10 @@ impl Work<'_> {
             {
                 return Err(Undone::OwnRows("Dolt can't put a counter of its tables aside".to_owned()));
             }
+            Err(rows @ MergeError::Undecided { .. }) => {
+                let (database, branch) = (self.database.to_owned(), self.branch.to_owned());
+                return Err(FinishError::Undecided { database, branch, rows }.into());
+            }
             Err(error) => return Err(error.into()),
         };
         let mut commit = None;
@@ -434,7 +438,7 @@ impl Work<'_> {
         }
         if ignored_rows > 0 {
             let tables: Vec<&str> = carried.iter().map(Carry::table).collect();
-            text.push_str(&format!("Ignored tables: {ignored_rows} rows in {}\n", tables.join(", ")));
+            text.push_str(&format!("Rows of ignored tables: {ignored_rows} ({})\n", tables.join(", ")));
         }
         text.push_str(&format!("\n{TRAILER}{}\n", ready.id));
         text

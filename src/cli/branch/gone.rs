@@ -48,7 +48,7 @@ pub fn drop_branch(context: &Context, args: &DropArgs) -> Result<(), Failure> {
         let uncommitted =
             uncommitted.map(|tables| format!(" and uncommitted rows of {tables}")).unwrap_or_default();
         output::line(&format!(
-            "{}{uncommitted} that main doesn't have are kept as tag {tag}; \
+            "what main doesn't have is kept as tag {tag} ({}{uncommitted}); \
              `branchline branch undrop {database} {branch}` brings the branch back",
             count(commits, "commit")
         ))?;

@@ -59,11 +59,7 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
     let wanted: Vec<String> =
         branches.columns.iter().filter(|column| !(one_database && *column == "database")).cloned().collect();
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let mut shown = branches.select(&wanted);
-    for cell in shown.rows.iter_mut().flatten().filter(|cell| cell.is_none()) {
-        *cell = Some("-".to_owned());
-    }
-    output::list(&shown, false, "no branches but main")
+    output::list(&branches.select(&wanted), false, "no branches but main")
 }
 
 pub fn reap(context: &Context, args: &ReapArgs) -> Result<(), Failure> {
