@@ -44,13 +44,13 @@ pub fn drop_branch(context: &Context, args: &DropArgs) -> Result<(), Failure> {
     output::line(&format!("dropped branch {branch} of {database}"))?;
     if let Some(tag) = get("tag") {
         let commits = get("unmerged_commits").and_then(|commits| commits.parse().ok()).unwrap_or(0);
-        let uncommitted = get("uncommitted_tables");
-        let uncommitted =
-            uncommitted.map(|tables| format!(" and uncommitted rows of {tables}")).unwrap_or_default();
+        let commits = (commits > 0).then(|| count(commits, "commit"));
+        let uncommitted = get("uncommitted_tables").map(|tables| format!("uncommitted rows of {tables}"));
+        let what: Vec<String> = commits.into_iter().chain(uncommitted).collect();
         output::line(&format!(
-            "what main doesn't have is kept as tag {tag} ({}{uncommitted}); \
-             `branchline branch undrop {database} {branch}` brings the branch back",
-            count(commits, "commit")
+            "what main doesn't have is kept as tag {tag} ({}); `branchline branch undrop {database} {branch}` \
+             brings the branch back",
+            what.join(" and ")
         ))?;
     }
     Ok(())
