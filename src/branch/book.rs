@@ -67,25 +67,6 @@ impl Tombstone {
     }
 }
 
-/// A finish that has begun: a rerun tells by it whether the merge is committed already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    /// Which database.
-    pub database: String,
-    /// Which branch.
-    pub branch: String,
-    /// The value of the merge commit's `Branchline-Finish` trailer.
-    pub id: String,
-    /// The branch's HEAD commit then.
-    pub head: String,
-    /// Its `dolt_hashof_db()` then.
-    pub hash: String,
-    /// When, in seconds since 1970.
-    pub at: u64,
-    /// Who asked for it.
-    pub by: String,
-}
-
 /// Why the book could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
@@ -130,7 +111,6 @@ pub enum BookError {
 #[serde(deny_unknown_fields, default)]
 struct Pages {
     tombstones: BTreeMap<String, Tombstone>,
-    intents: BTreeMap<String, Intent>,
     /// By branch, then by what is decided.
     decisions: BTreeMap<String, BTreeMap<String, Value>>,
     /// Seconds since 1970, by branch.
@@ -221,28 +201,6 @@ impl Book {
             pages.tombstones.retain(|_, tombstone| tombstone.at >= before);
             were - pages.tombstones.len()
         })
-    }
-
-    /// The finish of a branch that has begun.
-    pub fn intent(&self, database: &str, branch: &str) -> Option<Intent> {
-        self.pages().intents.get(&key(database, branch)).cloned()
-    }
-
-    /// All finishes that have begun and did not come to their end.
-    pub fn intents(&self) -> Vec<Intent> {
-        self.pages().intents.values().cloned().collect()
-    }
-
-    /// A finish begins; it takes the place of an earlier one of the branch. Blocks for a file write.
-    pub fn set_intent(&self, intent: Intent) -> Result<(), BookError> {
-        self.change(|pages| {
-            pages.intents.insert(key(&intent.database, &intent.branch), intent);
-        })
-    }
-
-    /// A finish came to its end. Blocks for a file write if there was one.
-    pub fn clear_intent(&self, database: &str, branch: &str) -> Result<Option<Intent>, BookError> {
-        self.change(|pages| pages.intents.remove(&key(database, branch)))
     }
 
     /// What was decided about a branch's conflicts, in the order of what is decided.
@@ -401,16 +359,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temp dir");
         let book = Book::load(dir.path()).expect("nothing yet");
         book.bury(tombstone("Polecat-X", 1_735_689_599)).expect("written");
-        let intent = Intent {
-            database: "rig".to_owned(),
-            branch: "polecat-y".to_owned(),
-            id: "1".to_owned(),
-            head: "h".to_owned(),
-            hash: "w".to_owned(),
-            at: 5,
-            by: "uid 0".to_owned(),
-        };
-        book.set_intent(intent.clone()).expect("written");
         book.decide("rig", "polecat-y", "t/1/c", &"theirs").expect("written");
         book.decide("rig", "polecat-y", "t/1/c", &"ours").expect("replaced");
         book.saw("rig", "polecat-y", 7);
@@ -421,7 +369,6 @@ mod tests {
         let again = Book::load(dir.path()).expect("loads");
         let found = again.tombstone("RIG", "polecat-x").expect("buried");
         assert_eq!(found.told(), "finished at 2024-12-31T23:59:59Z (merged to main as abc)");
-        assert_eq!(again.intent("rig", "POLECAT-Y"), Some(intent));
         assert_eq!(again.decisions::<String>("rig", "polecat-y").expect("read"), ["ours"]);
         assert_eq!(again.seen("rig", "polecat-y"), Some(7));
         assert_eq!(again.alert("rig", "polecat-y").as_deref(), Some("orphan"));
@@ -430,7 +377,6 @@ mod tests {
 
         assert!(again.exhume("rig", "Polecat-x").expect("written").is_some());
         assert!(again.exhume("rig", "polecat-x").expect("nothing to write").is_none());
-        assert!(again.clear_intent("rig", "polecat-y").expect("written").is_some());
         assert_eq!(again.forget_decisions("rig", "polecat-y").expect("written"), 1);
         again.bury(tombstone("polecat-y", 9)).expect("written");
         assert_eq!(again.alert("rig", "polecat-y"), None, "it went with the branch");

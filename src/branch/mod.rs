@@ -20,7 +20,7 @@ pub mod recover;
 mod undrop;
 pub mod vanished;
 
-pub use book::{Book, Ended, Intent, Tombstone};
+pub use book::{Book, Ended, Tombstone};
 pub use create::{Created, ForkRequest, create};
 pub use directory::{Branches, Listing, sql_identifier, sql_literal};
 pub use drop::{DropError, DropRequest, Dropped, Undropped, drop_branch};
