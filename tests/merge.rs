@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use branchline::config::{CellRule, DeleteRule, Glob, MergePolicy, MergeRule};
-use branchline::merge::{Wanted, 
-    Choice, ConflictView, Decision, MergeError, MergeRequest, Merged, conflicts, merge_into,
+use branchline::merge::{
+    Choice, ConflictView, Decision, MergeError, MergeRequest, Merged, Wanted, conflicts, merge_into,
 };
 use branchline::observe::audit::{AuditEntry, AuditSink};
 use branchline::observe::progress::Progress;
