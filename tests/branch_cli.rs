@@ -211,7 +211,7 @@ fn a_conflict_for_people_is_shown_decided_and_done() {
     main.run("UPDATE issues SET estimated_minutes = 11 WHERE id = 'bd-1'");
     main.run("CALL DOLT_COMMIT('-am', 'estimated again')");
     rig.refused(&["done", "rig", "polecat-a"], &["bd-1", "estimated_minutes"]);
-    rig.done(&resolve(&["--key", "bd-1", "--set", "estimated_minutes=15"]));
+    rig.done(&resolve(&["--key", "id=bd-1", "--set", "estimated_minutes=15"]));
     let done = rig.done(&["done", "rig", "polecat-a"]);
     assert!(done.contains("estimated_minutes: '11' | '20' -> '15', decided by hand"), "{done}");
     assert_eq!(
@@ -449,4 +449,41 @@ fn tables_that_are_always_mains() {
     assert_eq!(rig.json(&["main-table", "list", "rig"]), Json::Array(Vec::new()));
     let login = Login::root("rig").attribute("branch", "polecat-a");
     assert_eq!(rig.0.login(&login).row("SELECT COUNT(*) FROM notes"), "1", "its own again");
+}
+
+#[test]
+fn a_branch_is_kept_and_main_is_pushed() {
+    let rig = Rig::start();
+    rig.done(&["create", "rig", "polecat-a"]);
+    let mut polecat = rig.on("polecat-a");
+    polecat.run("UPDATE issues SET title = 'of the polecat' WHERE id = 'bd-1'");
+    let kept = rig.json(&["done", "rig", "polecat-a", "--keep", "--push"]);
+    assert_eq!(text(&kept, "kept"), "yes");
+    assert!(text(&kept, "pushed").contains("no remote"), "{kept}");
+    assert_eq!(polecat.row("SELECT active_branch()"), "polecat-a");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(arguments).current_dir(directory.path()).env("HOME", directory.path());
+        for (name, value) in [("NAME", "t"), ("EMAIL", "t@example.invalid")] {
+            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+        }
+        let output = command.output().expect("git runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    git(&["init", "-q", "-b", "main", "work"]);
+    git(&["-C", "work", "commit", "-q", "--allow-empty", "-m", "start"]);
+    git(&["clone", "-q", "--bare", "work", "origin.git"]);
+    let mut main = rig.main();
+    main.run(&format!(
+        "CALL DOLT_REMOTE('add', 'origin', 'git+file://{}/origin.git')",
+        directory.path().display()
+    ));
+    polecat.run("UPDATE issues SET title = 'again' WHERE id = 'bd-2'");
+    let pushed = rig.json(&["done", "rig", "polecat-a", "--push"]);
+    assert!(text(&pushed, "pushed").starts_with("yes"), "{pushed}");
+    assert!(git(&["-C", "origin.git", "for-each-ref"]).contains("refs/dolt/data"));
+    main.run("CALL DOLT_FETCH('origin')");
+    assert_eq!(main.row("SELECT dolt_hashof('main') = dolt_hashof('origin/main')"), "1");
 }

@@ -18,8 +18,8 @@ use crate::session::route::Requested;
 /// Branches that one question asks about: Dolt plans all of it at once.
 const QUESTION_BRANCHES_MAX: usize = 100;
 
-/// Branches of our own making begin so.
-const OWN_PREFIX: &str = "branchline-";
+/// Branches of our own making begin so: forks under way, and copies that a finish needs for a moment.
+pub const OWN_PREFIX: &str = "branchline-";
 
 /// One branch. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]

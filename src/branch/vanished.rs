@@ -5,14 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::list::OWN_PREFIX;
 use crate::admit::LaneKey;
 use crate::dolt::ControlError;
 use crate::observe::time::unix_seconds;
 use crate::session::Context;
 use crate::session::route::Existence;
-
-/// Branches and tags of our own making begin so: nobody is on them.
-const OWN_PREFIX: &str = "branchline-";
 
 /// What closes the gate of a branch that a client deletes or renames itself.
 pub const BY_HAND: &str = "deletion";

@@ -10,8 +10,7 @@ use crate::admin::{
     self, BranchBackend, BranchRow, BranchWork, ConflictRow, CreateBranch, FinishBranches, Jobs, Outcome,
     ReapedRow, Refusal, ResolveRequest, Which,
 };
-use crate::branch::finish::{ConflictedRow, FinishRequest, decide, finish, finish_all};
-use crate::branch::fork::UNFINISHED_PREFIX;
+use crate::branch::finish::{ConflictedRow, FinishError, FinishRequest, decide, finish, finish_all};
 use crate::branch::history::{self, DiffQuestion, LogEntry, TableDiff};
 use crate::branch::main_tables::{self, MainTable};
 use crate::branch::{DropRequest, ForkRequest, base, create, drop_branch, undrop};
@@ -193,7 +192,14 @@ async fn run(
             };
             let chosen = choice.as_str();
             let row = ConflictedRow { database, branch, table, key };
-            let view = decide(context, &row, choice, &by, progress).await.map_err(text)?;
+            let decided = decide(context, &row, choice.clone(), &by, progress).await;
+            let view = match (decided, named_key(&row)) {
+                // `id=bd-7` may be a value, or how `branch diff` writes a key.
+                (Err(FinishError::Decision(_)), Some(row)) => {
+                    decide(context, &row, choice, &by, progress).await.map_err(text)?
+                }
+                (decided, _) => decided.map_err(text)?,
+            };
             let left = if view.undecided {
                 format!(", still to be decided: {}", view.undecided_columns.join(", "))
             } else {
@@ -206,6 +212,15 @@ async fn run(
             changed.map(Outcome::MainTable).map_err(text)
         }
     }
+}
+
+/// The same row, if its key without a column can be read as `column=value`.
+fn named_key(row: &ConflictedRow) -> Option<ConflictedRow> {
+    let [(None, text)] = row.key.as_slice() else { return None };
+    let (column, value) = text.split_once('=').filter(|(column, _)| !column.is_empty())?;
+    let key = vec![(Some(column.to_owned()), value.to_owned())];
+    let (database, branch) = (row.database.clone(), row.branch.clone());
+    Some(ConflictedRow { database, branch, table: row.table.clone(), key })
 }
 
 /// A row for each column that differs; one for the whole row if it is there on one side only.
@@ -237,7 +252,10 @@ fn conflict_rows(view: &ConflictView) -> Vec<ConflictRow> {
         let why = match decided {
             _ if is_open(column) => "to be decided".to_owned(),
             Some(why) => why.to_owned(),
-            None => whole.join(", "),
+            None if !whole.is_empty() => whole.join(", "),
+            None if base == theirs => "changed on main only".to_owned(),
+            None if base == ours => "changed on the branch only".to_owned(),
+            None => "the same on both".to_owned(),
         };
         rows.push(row(Some(at), why, is_open(column)));
     }
@@ -254,7 +272,7 @@ fn conflict_rows(view: &ConflictView) -> Vec<ConflictRow> {
     rows
 }
 
-/// Branches that a pattern stands for, all without one; main and forks under way are none of them.
+/// Branches that a pattern stands for, all without one; main and branches of our own making are none of them.
 async fn matching(context: &Context, database: &str, pattern: Option<String>) -> Result<Vec<String>, String> {
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
     let Some(database) = listing.database(database) else {
@@ -264,7 +282,8 @@ async fn matching(context: &Context, database: &str, pattern: Option<String>) ->
     let pattern = pattern.as_deref().map(Glob::new);
     let wanted = |name: &&str| {
         !name.eq_ignore_ascii_case(&main)
-            && !name.starts_with(UNFINISHED_PREFIX)
+            && !name.eq_ignore_ascii_case("main")
+            && !name.starts_with(list::OWN_PREFIX)
             && pattern.as_ref().is_none_or(|pattern| pattern.matches(name))
     };
     Ok(listing.branches(database).filter(wanted).map(str::to_owned).collect())

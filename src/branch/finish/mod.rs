@@ -17,7 +17,7 @@ pub use conflicts::{ConflictedRow, conflicts, decide};
 pub use error::FinishError;
 
 use self::run::{Pair, run};
-use super::fork::UNFINISHED_PREFIX;
+use super::list::OWN_PREFIX;
 
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -148,7 +148,7 @@ async fn all(
         let is_theirs = |branch: &&str| {
             !branch.eq_ignore_ascii_case(&main)
                 && !branch.eq_ignore_ascii_case("main")
-                && !branch.starts_with(UNFINISHED_PREFIX)
+                && !branch.starts_with(OWN_PREFIX)
         };
         branches = listing.branches(&database).filter(is_theirs).map(str::to_owned).collect();
     }

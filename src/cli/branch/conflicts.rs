@@ -1,11 +1,13 @@
 //! `branchline branch conflicts`, `branchline branch resolve`.
 
+use std::collections::HashSet;
+
 use super::super::output::{ResultTable, printable};
 use super::{ConsoleClient, Context, Failure, count, jobs, output, quote};
 
 /// Of a value: four of them, the column's name and what is between fit on 100 columns.
-const VALUE_WIDTH: usize = 19;
-const COLUMN_WIDTH: usize = 16;
+const VALUE_WIDTH: usize = 18;
+const COLUMN_WIDTH: usize = 17;
 /// Where a rule's words are continued.
 const WHY_WIDTH: usize = 94;
 
@@ -76,7 +78,10 @@ pub fn show(context: &Context, args: &ConflictsArgs) -> Result<(), Failure> {
         return followed.end();
     }
     if table.rows.is_empty() {
-        eprintln!("no conflicts: {} can be finished", args.name);
+        match &args.table {
+            Some(table) => eprintln!("no conflicts in table {}", printable(table)),
+            None => eprintln!("no conflicts: {} can be finished", printable(&args.name)),
+        }
         return followed.end();
     }
     let (text, conflicts, undecided) = side_by_side(table);
@@ -142,9 +147,12 @@ fn side_by_side(table: &ResultTable) -> (String, u64, u64) {
     let (mut conflicts, mut undecided) = (0, 0);
     let mut current = None;
     let mut is_open = false;
+    let place = |row| (table.cell(row, "table"), table.cell(row, "key"));
+    let open = |row: &&Vec<Option<String>>| table.cell(row, "undecided") == Some("yes");
+    let open: HashSet<_> = table.rows.iter().filter(open).map(|row| place(row)).collect();
     for row in &table.rows {
         let get = |column| table.cell(row, column);
-        let place = (get("table"), get("key"));
+        let place = place(row);
         if current != Some(place) {
             current = Some(place);
             (conflicts, is_open) = (conflicts + 1, false);
@@ -163,7 +171,12 @@ fn side_by_side(table: &ResultTable) -> (String, u64, u64) {
         }
         if let Some(column) = get("column") {
             let value = |column| get(column).unwrap_or("NULL");
-            let result = if get("undecided") == Some("yes") { "?" } else { value("result") };
+            // The rules' result is made once all of the row is decided.
+            let result = match (get("undecided"), open.contains(&place)) {
+                (Some("yes"), _) => "?",
+                (_, true) => "",
+                (_, false) => value("result"),
+            };
             text += &line([column, value("base"), value("main"), value("branch"), result]);
         }
         for part in wrapped(get("why").unwrap_or_default()) {

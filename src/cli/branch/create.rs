@@ -73,12 +73,12 @@ pub fn run(context: &Context, args: &CreateArgs) -> Result<(), Failure> {
         made.first("from_branch").unwrap_or("main"),
         short(made.first("from_commit").unwrap_or_default()),
         if copied > 0 {
-            format!(", with the uncommitted rows of {}", count(copied, "table"))
+            format!(", with the uncommitted and ignored rows of {}", count(copied, "table"))
         } else {
             String::new()
         },
         made.first("committed")
-            .map(|commit| format!("; its uncommitted rows are commit {}", short(commit)))
+            .map(|commit| format!("; what was uncommitted there is commit {}", short(commit)))
             .unwrap_or_default(),
     );
     output::line(&format!("BD_BRANCH={}", shell_word(branch)))
