@@ -7,7 +7,7 @@ use std::time::Duration;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::base::{self, base_tag, dropped_tag};
+use super::base::{self, base_tag, dropped_tag, parse_dropped_tag};
 use super::book::{Ended, Tombstone};
 use super::directory::sql_literal;
 use super::finish::FinishError;
@@ -176,14 +176,23 @@ async fn drop_held(
     let database = request.database.as_str();
     let place = revision(database, branch);
     conn.query_drop(format!("USE {place}")).await.map_err(at("go to the branch"))?;
-    if is_snapshot {
+    // A drop that was cut off after it had tagged what is on the branch: twice is once.
+    let kept =
+        if request.force { tag_of_head(conn, branch).await.map_err(at("look at its tags"))? } else { None };
+    if is_snapshot && kept.is_none() {
         base::take_back(conn).await.map_err(at("take back a snapshot that was cut off"))?;
     }
     let (main_literal, branch_literal) = (sql_literal(main), sql_literal(branch));
     let sql = format!("SELECT COUNT(*) FROM dolt_log({branch_literal}, '--not', {main_literal})");
     let commits: Option<u64> = conn.query_first(sql).await.map_err(at("count its commits"))?;
-    let commits = commits.unwrap_or_default();
-    let uncommitted = unmerged_tables(conn, database, branch, main).await.map_err(at("look at its rows"))?;
+    let mut commits = commits.unwrap_or_default();
+    let uncommitted = if kept.is_some() && is_snapshot {
+        commits = commits.saturating_sub(1);
+        let sql = "SELECT table_name FROM dolt_diff_stat('HEAD~1', 'HEAD')";
+        conn.query(sql).await.map_err(at("look at its rows"))?
+    } else {
+        unmerged_tables(conn, database, branch, main).await.map_err(at("look at its rows"))?
+    };
     let tables = uncommitted.len();
     let has_something = commits > 0 || tables > 0;
     if has_something && !request.force {
@@ -191,8 +200,8 @@ async fn drop_held(
         return Err(DropError::Unmerged { database, branch, main, commits, tables });
     }
     let now = base::unix_now();
-    let mut tag = None;
-    if has_something {
+    let mut tag = kept;
+    if has_something && tag.is_none() {
         let name = dropped_tag(branch, now);
         let snapshot = base::snapshot(conn).await.map_err(at("commit what is uncommitted on it"))?;
         let kept = DroppedRecord {
@@ -244,6 +253,15 @@ pub(super) struct DroppedRecord {
     pub is_snapshot: bool,
     /// Commit and message of its base tag.
     pub base: Option<(String, String)>,
+}
+
+/// The tag of a drop of this branch that holds all that is on it now.
+async fn tag_of_head(conn: &mut Conn, branch: &str) -> Result<Option<String>, mysql_async::Error> {
+    let sql = "SELECT tag_name FROM dolt_tags \
+               WHERE tag_hash = dolt_hashof('HEAD') AND dolt_hashof_db() = dolt_hashof_db('HEAD')";
+    let tags: Vec<String> = conn.query(sql).await?;
+    let is_its = |tag: &String| parse_dropped_tag(tag).is_some_and(|(of, _)| of.eq_ignore_ascii_case(branch));
+    Ok(tags.into_iter().find(is_its))
 }
 
 async fn base_of(conn: &mut Conn, branch: &str) -> Result<Option<(String, String)>, mysql_async::Error> {
