@@ -416,7 +416,11 @@ impl Core {
 
     /// When it may take over as things are, and when to look again if the holder is busy: not later than
     /// the holder's idling could matter if it began now.
-    fn chances(&self, ticket: Ticket, now: Instant) -> (Option<(Instant, Lending)>, Option<Instant>) {
+    pub(super) fn chances(
+        &self,
+        ticket: Ticket,
+        now: Instant,
+    ) -> (Option<(Instant, Lending)>, Option<Instant>) {
         let nothing = (None, None);
         let Some(waiting) = self.records.get(&ticket).and_then(|record| record.waiting.as_ref()) else {
             return nothing;

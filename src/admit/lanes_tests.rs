@@ -11,8 +11,13 @@ use crate::admit::{Committed, HolderState, OwnRows};
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Above all that Linux gives.
+const PROCESSES: u32 = 5_000_000;
+
 fn who(client_id: u32, process: Option<u32>) -> Who {
     let [account, program, address] = ["root@localhost", "bd", "127.0.0.1:5000"].map(str::to_owned);
+    // No process has such an id, so nothing is known of its threads.
+    let process = process.map(|process| PROCESSES + process);
     Who { client_id, account, program, address, process }
 }
 
@@ -99,7 +104,7 @@ async fn a_session_of_the_same_process_gets_it_after_exactly_forty_milliseconds(
     let mut sibling = lanes.seat(who(3, Some(7)));
     assert!(!holder.knows_process() && sibling.knows_process());
     holder.take(&main, soon()).await.unwrap();
-    holder.set_process(7);
+    holder.set_process(PROCESSES + 7);
     holder.idle();
     let began = Instant::now();
     let stranger_waits = stranger.take(&main, soon());
@@ -112,6 +117,22 @@ async fn a_session_of_the_same_process_gets_it_after_exactly_forty_milliseconds(
     let (taken, ()) = tokio::join!(stranger_waits, sibling_waits);
     assert_took(began, 40 * MS);
     assert!(taken.unwrap().waited >= 40 * MS);
+}
+
+/// This process runs: it looks at itself.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_process_with_a_running_thread_keeps_its_lane_for_ten_times_as_long() {
+    let lanes = lanes();
+    let main = keys(&["db/main"]);
+    let (mut holder, mut sibling) = (lanes.seat(who(1, None)), lanes.seat(who(2, None)));
+    holder.set_process(std::process::id());
+    sibling.set_process(std::process::id());
+    holder.take(&main, soon()).await.unwrap();
+    holder.idle();
+    let began = Instant::now();
+    sibling.take(&main, soon()).await.unwrap();
+    assert_took(began, 400 * MS);
 }
 
 #[tokio::test(start_paused = true)]

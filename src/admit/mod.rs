@@ -25,6 +25,7 @@ mod lane_key;
 mod lanes;
 mod record;
 mod seat;
+mod stall;
 mod view;
 
 pub use self::clock::Reads;

@@ -13,6 +13,7 @@ use super::counters::{Cause, Outcome};
 use super::lane_key::LaneKey;
 use super::lanes::{Lanes, Station, now};
 use super::record::Ticket;
+use super::stall;
 use super::view::NotTaken;
 use crate::config::OwnRows;
 
@@ -124,7 +125,13 @@ impl Seat {
         let mut attempt = Attempt { seat: self, unfinished: true };
         loop {
             let seat = &*attempt.seat;
-            let look = seat.lanes.with(|core| core.look(seat.ticket, now()));
+            let doubt = seat.lanes.with(|core| core.doubt(seat.ticket, now()));
+            let look = match doubt {
+                Some(process) if stall::is_running(process).await => {
+                    Look::Wait { until: Some(now() + stall::LOOK_AGAIN) }
+                }
+                _ => seat.lanes.with(|core| core.look(seat.ticket, now())),
+            };
             let Look::Wait { until } = look else {
                 let step = seat.lanes.with(|core| core.take(seat.ticket, keys, now()));
                 if let Step::Taken { anew } = step {
