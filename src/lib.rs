@@ -14,6 +14,7 @@ pub mod admit;
 pub mod pool;
 pub mod branch;
 pub mod merge;
+pub mod remote;
 pub mod state_file;
 pub mod dolt;
 pub mod admin;

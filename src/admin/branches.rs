@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::Refusal;
+use super::answer::Table;
 use super::jobs::Jobs;
 use crate::branch::finish::Finished;
 use crate::branch::history::{DiffQuestion, LogEntry, TableDiff};
@@ -200,6 +201,13 @@ pub enum Outcome {
     Resolved(String),
     /// What was done on each branch.
     MainTable(Vec<BranchChange>),
+    /// Rows as they are shown, and why the job counts as failed, if it does.
+    Table {
+        /// What came of it.
+        table: Table,
+        /// What of it failed.
+        failure: Option<String>,
+    },
 }
 
 /// What was done, or would be, about a branch whose worker is gone.
@@ -254,6 +262,7 @@ impl Outcome {
             Self::Reaped(branches) => {
                 (branches.iter().filter(|row| row.failed).count(), branches.len(), "reaped")
             }
+            Self::Table { failure, .. } => return failure.clone(),
             Self::Created(_)
             | Self::Dropped(_)
             | Self::Undropped(_)

@@ -15,7 +15,7 @@ mod shim;
 mod socket;
 mod tokens;
 
-pub use answer::Refusal;
+pub use answer::{Cell, Refusal, Table};
 pub use backend::{
     AssignedRow, Backend, ClientRow, ClientsReport, DiskReport, DoltReport, DumpText, ExplainedRoute,
     ExplainedStep, LaneCause, LaneHolderRow, LaneRow, LaneTotals, LanesReport, RigRow, RouteQuestion,

@@ -39,6 +39,11 @@ pub fn cut(text: &str, chars_max: usize) -> String {
     shorten(text, chars_max, false)
 }
 
+/// A message of any length with `***` for the user info of each URL in it.
+pub fn urls(text: &str) -> String {
+    without_user_info(text, false)
+}
+
 fn announcer_in(text: &str) -> bool {
     let bytes = text.as_bytes();
     let starts = |at: usize, word: &str| {

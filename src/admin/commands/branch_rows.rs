@@ -24,6 +24,7 @@ pub fn outcome(outcome: &Outcome) -> Table {
             table
         }
         Outcome::MainTable(branches) => main_table_changes(branches),
+        Outcome::Table { table, .. } => table.clone(),
     }
 }
 

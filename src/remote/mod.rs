@@ -1,0 +1,7 @@
+//! Owns what goes to and comes from git remotes: which URLs may be used, pushing main, pulling, cloning.
+//! Does not decide conflicts (`merge` does) and does not touch branches other than main.
+//! Always: nothing here is in a client's path; no password is asked for; no credential of a URL is shown.
+
+pub mod url;
+
+pub use url::{RemoteUrl, UrlError};
