@@ -16,6 +16,7 @@ pub mod branch;
 pub mod merge;
 pub mod remote;
 pub mod state_file;
+pub mod town;
 pub mod dolt;
 pub mod admin;
 pub mod cli;

@@ -51,6 +51,7 @@ impl<'d> Document<'d> {
             table: self.root.get_ref(),
             offset: 0,
             asked: Vec::new(),
+            named: Vec::new(),
         }
     }
 
@@ -73,6 +74,8 @@ pub struct Section<'a, 'd> {
     table: &'a DeTable<'d>,
     offset: usize,
     asked: Vec<&'static str>,
+    /// Keys that the user chose.
+    named: Vec<String>,
 }
 
 impl<'a, 'd> Section<'a, 'd> {
@@ -154,6 +157,22 @@ impl<'a, 'd> Section<'a, 'd> {
         }
     }
 
+    /// The tables inside this one whose names the user chose: all that nobody asked for yet.
+    pub fn named_sections(&mut self) -> Vec<(String, Section<'a, 'd>)> {
+        let mut sections = Vec::new();
+        for (key, value) in self.table {
+            if let DeValue::Table(table) = value.get_ref()
+                && !self.asked.iter().any(|asked| *asked == key.get_ref())
+            {
+                let name = key.get_ref().to_string();
+                let section = self.inner(self.dotted(&name), table, value.span().start);
+                self.named.push(name.clone());
+                sections.push((name, section));
+            }
+        }
+        sections
+    }
+
     /// The tables of an array of tables.
     pub fn sections(&mut self, key: &'static str) -> Vec<Section<'a, 'd>> {
         let Some(value) = self.ask(key) else { return Vec::new() };
@@ -196,7 +215,8 @@ impl<'a, 'd> Section<'a, 'd> {
     /// Reports the keys that nobody asked for.
     pub fn finish(self) {
         for key in self.table.keys() {
-            if self.asked.iter().any(|asked| *asked == key.get_ref()) {
+            let is_named = self.named.iter().any(|name| *name == key.get_ref().as_ref());
+            if is_named || self.asked.iter().any(|asked| *asked == key.get_ref()) {
                 continue;
             }
             let what = match nearest(key.get_ref(), &self.asked) {
@@ -213,7 +233,7 @@ impl<'a, 'd> Section<'a, 'd> {
     }
 
     fn inner(&self, prefix: String, table: &'a DeTable<'d>, offset: usize) -> Section<'a, 'd> {
-        Section { document: self.document, prefix, table, offset, asked: Vec::new() }
+        Section { document: self.document, prefix, table, offset, asked: Vec::new(), named: Vec::new() }
     }
 
     fn dotted(&self, key: &str) -> String {

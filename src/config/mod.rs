@@ -10,9 +10,12 @@ use std::time::Duration;
 
 pub mod branches;
 mod document;
+pub mod federation;
 mod lanes;
 mod merge;
+pub mod outside;
 mod password_file;
+pub mod remotes;
 pub mod places;
 pub mod problem;
 pub mod raw;
@@ -23,9 +26,12 @@ pub mod rule;
 mod resolve_tests;
 
 pub use branches::{BranchesConfig, Orphans};
+pub use federation::{LedgerConfig, PeerInto, PeerOf};
 pub use lanes::{AutoCommit, LaneRule, LaneRules, LanesConfig, OwnRows};
 pub use merge::{CellRule, DeleteRule, MergePolicy, MergeRule, UPDATED_AT};
+pub use outside::{AlertsConfig, BackupsConfig};
 pub use password_file::read as read_password;
+pub use remotes::{OnBehind, RemoteOf, RemotesConfig};
 
 /// Everything `branchline serve` runs by.
 #[derive(Debug, Clone)]
@@ -50,6 +56,8 @@ pub struct Config {
     pub merge: MergePolicy,
     /// How branches end; see `branch`.
     pub branches: BranchesConfig,
+    /// What is pushed where, and when; see `remote`.
+    pub remotes: RemotesConfig,
     /// Upper bounds.
     pub limits: Limits,
     /// What is written to our log.

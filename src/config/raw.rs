@@ -71,6 +71,14 @@ pub struct RawFile {
     pub reap_pattern: Option<Written<String>>,
     /// `branches.orphans`
     pub orphans: Option<Written<String>>,
+    /// `remotes.on_behind`
+    pub on_behind: Option<Written<String>>,
+    /// `[remotes.DATABASE]`
+    pub remotes: Vec<RawRemote>,
+    /// `[alerts]`
+    pub alerts: RawAlerts,
+    /// `[backups]`
+    pub backups: RawBackups,
     /// `routing.main_only`
     pub main_only: Option<Written<Vec<String>>>,
     /// `routing.create_pattern`
@@ -142,6 +150,83 @@ pub struct RawMergeRule {
     pub setting_given: bool,
     /// The same of `cells`.
     pub cells_given: bool,
+}
+
+/// One `[remotes.DATABASE]` as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRemote {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `remotes.beads`.
+    pub key: String,
+    /// The database.
+    pub database: String,
+    /// `url`
+    pub url: Option<Written<String>>,
+    /// `name`
+    pub name: Option<Written<String>>,
+    /// `push`
+    pub push: Option<Written<bool>>,
+    /// `on_behind`
+    pub on_behind: Option<Written<String>>,
+    /// `[[remotes.DATABASE.peers]]`
+    pub peers: Vec<RawPeer>,
+    /// `[remotes.DATABASE.ledger]`
+    pub ledger: Option<RawLedger>,
+}
+
+/// One `[[remotes.DATABASE.peers]]` as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawPeer {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `remotes.beads.peers[0]`.
+    pub key: String,
+    /// `name`
+    pub name: Option<Written<String>>,
+    /// `url`
+    pub url: Option<Written<String>>,
+    /// `into`
+    pub into: Option<Written<String>>,
+    /// `every_min`
+    pub every_min: Option<Written<i64>>,
+}
+
+/// One `[remotes.DATABASE.ledger]` as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawLedger {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Key of the table, as `remotes.beads.ledger`.
+    pub key: String,
+    /// `remote`
+    pub remote: Option<Written<String>>,
+    /// `tables`
+    pub tables: Option<Written<Vec<String>>>,
+    /// `where`
+    pub filter: Option<Written<String>>,
+    /// `columns_excluded`
+    pub columns_excluded: Option<Written<Vec<String>>>,
+}
+
+/// `[alerts]` as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawAlerts {
+    /// `alert_command`
+    pub command: Option<Written<String>>,
+    /// `webhook`
+    pub webhook: Option<Written<String>>,
+    /// `mail`
+    pub mail: Option<Written<bool>>,
+}
+
+/// `[backups]` as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawBackups {
+    /// `dir`
+    pub dir: Option<Written<String>>,
+    /// `databases`
+    pub databases: Option<Written<Vec<String>>>,
 }
 
 /// Conditions as written, of any kind of rule.
@@ -225,6 +310,39 @@ pub fn parse(path: &Path, text: &str) -> Result<(RawFile, Vec<Problem>), Vec<Pro
         raw.orphans = branches.string("orphans");
         branches.finish();
     }
+    if let Some(mut remotes) = root.section("remotes") {
+        numbers(
+            &mut remotes,
+            &mut raw,
+            &[
+                ("quiet_s", "remotes.quiet_s"),
+                ("quiet_max_s", "remotes.quiet_max_s"),
+                ("heartbeat_s", "remotes.heartbeat_s"),
+                ("timeout_s", "remotes.timeout_s"),
+                ("backoff_min_s", "remotes.backoff_min_s"),
+                ("backoff_max_s", "remotes.backoff_max_s"),
+                ("running_max", "remotes.running_max"),
+            ],
+        );
+        raw.on_behind = remotes.string("on_behind");
+        raw.remotes = remotes.named_sections().into_iter().map(remote).collect();
+        remotes.finish();
+    }
+    if let Some(mut alerts) = root.section("alerts") {
+        raw.alerts = RawAlerts {
+            command: alerts.string("alert_command"),
+            webhook: alerts.string("webhook"),
+            mail: alerts.boolean("mail"),
+        };
+        let keys = [("timeout_s", "alerts.timeout_s"), ("failing_after_min", "alerts.failing_after_min")];
+        numbers(&mut alerts, &mut raw, &keys);
+        alerts.finish();
+    }
+    if let Some(mut backups) = root.section("backups") {
+        raw.backups = RawBackups { dir: backups.string("dir"), databases: backups.strings("databases") };
+        numbers(&mut backups, &mut raw, &[("every_h", "backups.every_h"), ("keep", "backups.keep")]);
+        backups.finish();
+    }
     if let Some(mut limits) = root.section("limits") {
         numbers(
             &mut limits,
@@ -288,6 +406,48 @@ fn lane_rule(mut section: Section<'_, '_>) -> RawLaneRule {
         own_rows,
         auto_commit,
         setting_given,
+    };
+    section.finish();
+    raw
+}
+
+fn remote((database, mut section): (String, Section<'_, '_>)) -> RawRemote {
+    let raw = RawRemote {
+        origin: section.origin(),
+        key: section.name(),
+        database,
+        url: section.string("url"),
+        name: section.string("name"),
+        push: section.boolean("push"),
+        on_behind: section.string("on_behind"),
+        peers: section.sections("peers").into_iter().map(peer).collect(),
+        ledger: section.section("ledger").map(ledger),
+    };
+    section.finish();
+    raw
+}
+
+fn peer(mut section: Section<'_, '_>) -> RawPeer {
+    let raw = RawPeer {
+        origin: section.origin(),
+        key: section.name(),
+        name: section.string("name"),
+        url: section.string("url"),
+        into: section.string("into"),
+        every_min: section.integer("every_min"),
+    };
+    section.finish();
+    raw
+}
+
+fn ledger(mut section: Section<'_, '_>) -> RawLedger {
+    let raw = RawLedger {
+        origin: section.origin(),
+        key: section.name(),
+        remote: section.string("remote"),
+        tables: section.strings("tables"),
+        filter: section.string("where"),
+        columns_excluded: section.strings("columns_excluded"),
     };
     section.finish();
     raw

@@ -12,7 +12,7 @@ use super::{
     BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
     Routing, Secret,
 };
-use super::{branches, lanes, merge, password_file, places, raw, rule};
+use super::{branches, lanes, merge, password_file, places, raw, remotes, rule};
 
 /// Name of the config file in the state directory.
 pub const CONFIG_FILE: &str = "branchline.toml";
@@ -104,6 +104,7 @@ impl Resolver<'_> {
             branches: self.branches(),
             routing,
             merge: self.merge(),
+            remotes: remotes::resolve(&mut self.file, &mut self.problems),
             limits: Limits {
                 clients_max: self.number("limits.clients_max", 1000, 1..=100_000) as usize,
                 handshake_timeout: self.seconds("limits.handshake_timeout_s", 10, 1..=300),

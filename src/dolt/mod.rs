@@ -21,6 +21,7 @@ mod binary;
 mod supervisor;
 mod core;
 mod process;
+pub mod git;
 mod shim;
 mod process_facts;
 mod log;
@@ -169,6 +170,11 @@ impl Dolt {
     /// A session saw its backend die: probe now rather than at the next interval.
     pub fn report_lost(&self) {
         let _ = self.inner.orders.send(Order::Lost);
+    }
+
+    /// The private home of a Dolt that is ours, which its git processes carry as a mark; none of an external one.
+    pub fn home(&self) -> Option<&std::path::Path> {
+        self.inner.shared.home.as_deref()
     }
 
     /// Figures for status.

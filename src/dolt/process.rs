@@ -1,7 +1,7 @@
 //! Owns Dolt's process: spawning it, its environment, its output, signals to it and how it ended.
 //! Does not decide when. Always: one process at a time; a signal never reaches a reused pid.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::oneshot;
 
+use super::git::{MARK, environment};
 use super::log::{RotatingFile, Tail, copy_lines};
 use super::shim::SHIM_SUBCOMMAND;
 
@@ -174,56 +175,9 @@ impl Launch {
             .stderr(Stdio::from(input))
             .env_clear()
             .envs(environment(std::env::vars_os()))
-            .env("HOME", &self.home)
-            .env("DOLT_ROOT_PATH", &self.home)
+            // HOME stays the user's: git's credential helpers and ssh's keys are found there. Dolt's own settings are not.
+            .env(MARK, &self.home)
             .env("DOLT_DISABLE_EVENT_FLUSH", "1");
         Ok(command)
-    }
-}
-
-/// Ours without what would change Dolt's behaviour behind our back, and with git never asking anybody anything.
-fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let confusing = |name: &OsStr| {
-        let name = name.as_encoded_bytes();
-        // The password of remotes is the user's to give.
-        name != b"DOLT_REMOTE_PASSWORD" && (name.starts_with(b"DOLT_") || name.starts_with(b"MYSQL_"))
-    };
-    let mut result: Vec<_> = ours.filter(|(name, _)| !confusing(name)).collect();
-    let askpass = ["/bin/true", "/usr/bin/true"].into_iter().find(|path| std::path::Path::new(path).exists());
-    for (name, value) in [
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("GIT_ASKPASS", askpass.unwrap_or("true")),
-        ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=10"),
-    ] {
-        if !result.iter().any(|(given, _)| given == name) {
-            result.push((name.into(), value.into()));
-        }
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_is_cleaned_and_the_users_git_settings_stay() {
-        let ours = [
-            ("PATH", "/bin"),
-            ("DOLT_ROOT_PASSWORD", "x"),
-            ("DOLT_REMOTE_PASSWORD", "theirs"),
-            ("MYSQL_HOST", "elsewhere"),
-            ("GIT_ASKPASS", "/opt/askpass"),
-        ];
-        let pairs = ours.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        let result: std::collections::BTreeMap<_, _> = environment(pairs).into_iter().collect();
-        let get = |name: &str| result.get(OsStr::new(name)).and_then(|value| value.to_str());
-        assert_eq!(get("PATH"), Some("/bin"));
-        assert_eq!(get("DOLT_ROOT_PASSWORD"), None);
-        assert_eq!(get("MYSQL_HOST"), None);
-        assert_eq!(get("DOLT_REMOTE_PASSWORD"), Some("theirs"));
-        assert_eq!(get("GIT_ASKPASS"), Some("/opt/askpass"));
-        assert_eq!(get("GIT_TERMINAL_PROMPT"), Some("0"));
-        assert!(get("GIT_SSH_COMMAND").is_some_and(|command| command.contains("BatchMode=yes")));
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Policy, Settings};
 use super::files::{Files, Published};
+use super::git;
 use super::lock::{DirLock, foreign_dolt, path_error};
 use super::process::{Keeper, Launch};
 use super::supervisor::{Running, Shared, Source, Supervisor};
@@ -53,9 +54,15 @@ async fn start_private(config: &Config, binary: Option<&Path>, shim: PathBuf) ->
     }
     let files = Files::prepare(config)?;
     if let Some(previous) = files.published() {
-        end_previous(&previous, stop_timeout(config)).await?;
+        // It may be waiting for a git that waits for a remote.
+        let (ended, _) = tokio::join!(
+            end_previous(&previous, stop_timeout(config)),
+            git::end_processes(&files.home, None)
+        );
+        ended?;
         files.unpublish();
     }
+    git::end_processes(&files.home, None).await;
     if let Some(pid) = foreign_dolt(&config.data_dir) {
         return Err(StartError::ForeignDolt { pid: Some(pid), data_dir: config.data_dir.clone() });
     }
@@ -88,6 +95,10 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
         state: watch::Sender::new(State::Starting { since: SystemTime::now() }),
         control: Control::new(),
         facts: Mutex::new(Facts::default()),
+        home: match &source {
+            Source::Private { files, .. } => Some(files.home.clone()),
+            Source::External(_) => None,
+        },
     });
     let (started_sender, started) = oneshot::channel();
     let (orders, taken) = mpsc::unbounded_channel();

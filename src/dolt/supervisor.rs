@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::core::{Action, Event, Policy};
 use super::errors;
 use super::files::Files;
+use super::git;
 use super::process::{Exit, Keeper, Process};
 use super::target::{Answer, Target};
 use super::{Control, Facts, Ready, StartError, State};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) state: watch::Sender<State>,
     pub(super) control: Control,
     pub(super) facts: Mutex<Facts>,
+    pub(super) home: Option<std::path::PathBuf>,
 }
 
 impl Shared {
@@ -180,6 +182,10 @@ impl Supervisor {
             Action::Terminate => {
                 // Our own idle connections would only hold it up.
                 self.shared.control.set_down("Dolt is being ended");
+                // Dolt waits for its git, which may wait for a remote that does not answer.
+                if let Some(home) = &self.shared.home {
+                    git::end_processes(home, None).await;
+                }
                 if let Some(process) = &self.running.process {
                     process.terminate();
                 }

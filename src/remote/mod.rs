@@ -2,6 +2,15 @@
 //! Does not decide conflicts (`merge` does) and does not touch branches other than main.
 //! Always: nothing here is in a client's path; no password is asked for; no credential of a URL is shown.
 
+pub mod assigned;
+pub mod call;
+pub mod core;
+pub mod git;
+pub mod outcome;
+mod state;
+pub mod turns;
 pub mod url;
 
+pub use outcome::Outcome;
+pub use state::Remotes;
 pub use url::{RemoteUrl, UrlError};

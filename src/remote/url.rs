@@ -36,6 +36,27 @@ pub struct UrlError {
     what: String,
 }
 
+/// What `is_remote_name` takes.
+pub const NAME_ALLOWED: &str = "letters, digits, - _ and ., at most 64, beginning with a letter or digit";
+
+/// Whether a remote may be called so: nothing that git takes for an option or a path.
+pub fn is_remote_name(name: &str) -> bool {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_fit)
+}
+
+impl UrlError {
+    /// What is wrong with it.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What would be taken.
+    pub fn allowed(&self) -> &'static str {
+        ALLOWED
+    }
+}
+
 fn refuse<T>(what: impl Into<String>) -> Result<T, UrlError> {
     Err(UrlError { what: what.into() })
 }

@@ -38,6 +38,7 @@ use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
+use crate::remote::Remotes;
 use crate::session::peer::PeerProcesses;
 use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
@@ -189,6 +190,7 @@ pub fn context(
         logs: LogBudget::default(),
         bypass: journals.clone().map(Bypass::new),
         journals,
+        remotes: Remotes::new(data_dir.as_deref()),
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         audit,

@@ -19,6 +19,7 @@ use crate::dolt::{Control, Dolt};
 use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
+use crate::remote::Remotes;
 use crate::statement::transaction::LogBudget;
 
 /// What all sessions share.
@@ -46,6 +47,8 @@ pub struct Context {
     pub gates: Gates,
     /// Branches that were deleted past Branchline's own commands.
     pub vanished: Vanished,
+    /// What goes to and comes from git remotes.
+    pub remotes: Remotes,
     /// What merges decided.
     pub audit: AuditLog,
     /// Rules assigned at run time.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use branchline::config::{
     BranchesConfig, Config, DoltConfig, DoltSource, Glob, LanesConfig, Limits, LogConfig, MergePolicy,
-    Routing,
+    RemotesConfig, Routing,
 };
 
 /// Data and state in `town`.
@@ -33,6 +33,7 @@ pub fn settings(town: &Path, source: DoltSource) -> Config {
         lanes: LanesConfig::default(),
         merge: MergePolicy::default(),
         branches: BranchesConfig::default(),
+        remotes: RemotesConfig::default(),
         limits: Limits {
             clients_max: 100,
             handshake_timeout: Duration::from_secs(10),

@@ -73,6 +73,15 @@ fn rows(config: &Config) -> Table {
     row("branches.orphans", branches.orphans.as_str().into());
     row("branches.dropped_keep_days", days(branches.dropped_keep).into());
     row("branches.tombstone_keep_days", days(branches.tombstone_keep).into());
+    let remotes = &config.remotes;
+    for (key, time) in remotes.times() {
+        row(key, time.as_secs().into());
+    }
+    row("remotes.running_max", remotes.running_max.into());
+    row("remotes.on_behind", remotes.on_behind.as_str().into());
+    for remote in remotes.databases.values() {
+        row(&format!("remotes.{}", remote.database), remote.to_string().into());
+    }
     row("limits.clients_max", config.limits.clients_max.into());
     row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());
     row("limits.drain_timeout_s", config.limits.drain_timeout.as_secs().into());

@@ -1,0 +1,252 @@
+//! Owns what a push came to: its kinds, what Dolt's and git's texts mean, and what is kept of it.
+//! Does not push. Always: texts that are kept hold no credential.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Characters of a text that are kept.
+const TEXT_CHARS_MAX: usize = 500;
+
+/// What a push came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The remote has main as it is.
+    UpToDate,
+    /// It has it now: seen there.
+    Pushed,
+    /// It has commits that main has not.
+    Behind,
+    /// Its history is not the one that was pushed before.
+    Rewritten,
+    /// It refuses: a protected branch, a hook, a full disk.
+    Rejected,
+    /// It can't be reached, or there is no repository.
+    Unreachable,
+    /// It wants credentials that it was not given.
+    Auth,
+    /// It has no branch, and git needs one.
+    NoBranch,
+    /// It did not end in time.
+    Timeout,
+    /// Dolt could not, or the data is another database's.
+    DoltError,
+}
+
+impl Outcome {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up to date",
+            Self::Pushed => "pushed",
+            Self::Behind => "behind",
+            Self::Rewritten => "rewritten",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::Auth => "auth",
+            Self::NoBranch => "no branch",
+            Self::Timeout => "timeout",
+            Self::DoltError => "dolt error",
+        }
+    }
+
+    /// Whether the remote has what main has.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::UpToDate | Self::Pushed)
+    }
+
+    /// What an error's text means. Every failure of git carries Dolt's hint about credentials, so that says nothing.
+    pub fn of(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if has(&["git remote has no branches"]) {
+            Self::NoBranch
+        } else if has(&[
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+            "permission denied (",
+            "host key verification failed",
+            "terminal prompts disabled",
+            "requested url returned error: 401",
+            "requested url returned error: 403",
+            "invalid credentials",
+            "no supported authentication methods",
+        ]) {
+            Self::Auth
+        } else if has(&[
+            "pre-receive hook",
+            "protected branch",
+            "remote rejected",
+            "update hook",
+            "unpacker error",
+            "unpack failed",
+            "no space left",
+        ]) {
+            Self::Rejected
+        } else if has(&[
+            "tip of your current branch is behind",
+            "non-fast-forward",
+            "fetch first",
+            "stale info",
+        ]) {
+            Self::Behind
+        } else if has(&[
+            "could not resolve host",
+            "could not resolve hostname",
+            "connection refused",
+            "connection reset",
+            "connection timed out",
+            "connection closed",
+            "timed out",
+            "unable to access",
+            "does not appear to be a git repository",
+            "not a git repository",
+            "repository not found",
+            "could not read from remote repository",
+            "could not be accessed",
+            "early eof",
+            "hung up",
+            "rpc failed",
+            "unexpected disconnect",
+            "no such file or directory",
+            "no route to host",
+            "network is unreachable",
+        ]) {
+            Self::Unreachable
+        } else {
+            Self::DoltError
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::UpToDate | Self::Pushed => "",
+            Self::Behind => {
+                "`branchline pull DB` merges its commits into main by the rules of [merge]; `on_behind = \"merge\"` in \
+                 [remotes] does that by itself"
+            }
+            Self::Rewritten => {
+                "nothing is pushed over it: find out who rewrote it; `branchline remote add` with an empty repository \
+                 begins anew, `branchline pull DB` takes what is there if it is meant"
+            }
+            Self::Rejected => "see what the remote says, and allow refs/dolt/data to be pushed there",
+            Self::Unreachable => "check the URL with `git ls-remote`; it is tried again by itself",
+            Self::Auth => {
+                "give git credentials that need no terminal to the account that runs Branchline: an ssh key without \
+                 passphrase or an agent and a known host key, or a credential helper; `git ls-remote URL` must work there \
+                 without a question"
+            }
+            Self::NoBranch => "`branchline remote add DB URL --init` makes one",
+            Self::Timeout => {
+                "its processes were ended; remotes.timeout_s is the limit. It is tried again by itself"
+            }
+            Self::DoltError => "it is tried again by itself",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text of several lines as one; without Dolt's hints about credentials, which every failure of git carries.
+pub fn one_line(text: &str) -> String {
+    let is_hint = |line: &&str| line.starts_with("hint: ");
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(|line| !is_hint(line)).collect();
+    crate::observe::redact::cut(&lines.join("; "), TEXT_CHARS_MAX)
+}
+
+/// What is kept of one push.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it began, seconds since 1970.
+    pub at: u64,
+    /// `commit`, `heartbeat`, `retry`, `asked`
+    pub why: String,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Commits that the remote got, or that it has and main has not.
+    pub commits: u64,
+    /// Bytes that git's copy grew by.
+    pub bytes: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Head of main that was seen there.
+    pub head: Option<String>,
+    /// What was said; one line, without credentials.
+    pub text: String,
+}
+
+impl Record {
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        Duration::from_millis(self.took_ms)
+    }
+}
+
+/// `pushed 3 commits (1.2 KiB) in 0.4 s`
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took_ms as f64 / 1000.0;
+        match self.outcome {
+            Outcome::UpToDate => write!(f, "up to date"),
+            Outcome::Pushed => {
+                let commits = if self.commits == 1 { "commit" } else { "commits" };
+                write!(f, "pushed {} {commits}, {} bytes, in {seconds:.1} s", self.commits, self.bytes)
+            }
+            outcome => write!(f, "{outcome}: {}; {}", self.text, outcome.advice()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_dolt_and_git() {
+        for (text, want) in [
+            (
+                "git remote has no branches; initialize the repository with an initial branch/commit first",
+                Outcome::NoBranch,
+            ),
+            ("fatal: Authentication failed for 'https://h/a/'", Outcome::Auth),
+            (
+                "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                Outcome::Auth,
+            ),
+            ("Host key verification failed.\nfatal: Could not read from remote repository.", Outcome::Auth),
+            ("fatal: unable to access 'http://h/': The requested URL returned error: 403", Outcome::Auth),
+            ("fatal: could not read Username for 'https://h': terminal prompts disabled", Outcome::Auth),
+            ("! [remote rejected] x -> refs/dolt/data (pre-receive hook declined)", Outcome::Rejected),
+            (
+                "error: remote unpack failed: unpack-objects abnormal exit\n! [remote rejected] (unpacker error)",
+                Outcome::Rejected,
+            ),
+            (
+                "Updates were rejected because the tip of your current branch is behind its remote counterpart",
+                Outcome::Behind,
+            ),
+            (
+                "fatal: unable to access 'http://h/': Failed to connect: Connection refused",
+                Outcome::Unreachable,
+            ),
+            (
+                "fatal: '/x.git' does not appear to be a git repository\nhint: interactive credential prompts",
+                Outcome::Unreachable,
+            ),
+            ("ssh: Could not resolve hostname nowhere", Outcome::Unreachable),
+            ("dolt does not support interactive credential prompts", Outcome::DoltError),
+            ("no common ancestor", Outcome::DoltError),
+        ] {
+            assert_eq!(Outcome::of(text), want, "{text}");
+        }
+    }
+}
