@@ -10,6 +10,7 @@ pub mod ssh;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 pub use faulty::{Fault, FaultyProxy};
 pub use http::HttpServer;
@@ -46,10 +47,20 @@ pub fn run<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> String {
 
 /// A program that a Debian package brings, by its path: those of servers are not on everybody's PATH.
 fn program(name: &str, package: &str) -> PathBuf {
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&on_path).chain(["/usr/sbin", "/usr/lib/git-core"].map(PathBuf::from));
-    dirs.map(|dir| dir.join(name)).find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!("{name} is missing: `tests/support/git/prepare.sh` installs it (Debian package {package})")
+    static PREPARED: Once = Once::new();
+    let find = || {
+        let on_path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs =
+            std::env::split_paths(&on_path).chain(["/usr/sbin", "/usr/lib/git-core"].map(PathBuf::from));
+        dirs.map(|dir| dir.join(name)).find(|path| path.is_file())
+    };
+    find().unwrap_or_else(|| {
+        PREPARED.call_once(|| {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/git/prepare.sh");
+            let status = Command::new(&script).status().unwrap_or_else(|error| panic!("{script:?}: {error}"));
+            assert!(status.success(), "{script:?} failed: see above");
+        });
+        find().unwrap_or_else(|| panic!("{name} is missing: it is in the Debian package {package}"))
     })
 }
 
