@@ -163,11 +163,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A text of several lines as one; without Dolt's hints about credentials, which every failure of git carries.
+/// A text of several lines as one; without what every failure of git carries: Dolt's hints about credentials, and git's
+/// own advice.
 pub fn one_line(text: &str) -> String {
-    let is_hint = |line: &&str| line.starts_with("hint: ");
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(|line| !is_hint(line)).collect();
+    let says_nothing = |line: &str| {
+        line.is_empty()
+            || line.starts_with("hint: ")
+            || line == "Please make sure you have the correct access rights"
+            || line == "and the repository exists."
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !says_nothing(line)).collect();
     crate::observe::redact::cut(&lines.join("; "), TEXT_CHARS_MAX)
 }
 
