@@ -11,6 +11,7 @@ pub mod finish;
 pub mod fork;
 mod forks;
 pub mod history;
+pub mod incoming;
 pub mod main_tables;
 pub mod gates;
 mod hold;

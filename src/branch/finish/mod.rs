@@ -7,6 +7,7 @@ mod decide;
 mod dirty;
 mod error;
 mod ignored;
+mod own;
 mod push;
 mod run;
 
@@ -14,9 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use conflicts::{ConflictedRow, conflicts, decide};
+pub(super) use dirty::Sides;
 pub use error::FinishError;
+pub(super) use own::{OwnRows, Undone, hashes};
+pub(super) use run::Pair;
 
-use self::run::{Pair, run};
+use self::run::run;
 use super::list::OWN_PREFIX;
 
 use crate::observe::progress::Progress;
