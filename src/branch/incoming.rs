@@ -271,8 +271,8 @@ impl Work<'_> {
     async fn is_half_way(&self, writer: &mut Conn) -> Result<bool, FinishError> {
         let theirs = sql_literal(&self.request.commit);
         let sql = format!(
-            "SELECT dolt_hashof_db('STAGED') = dolt_hashof_db({theirs}) AND dolt_hashof_db('HEAD') <> \
-             dolt_hashof_db({theirs})"
+            "SELECT (SELECT COUNT(*) FROM dolt_diff_summary('STAGED', {theirs})) = 0 AND (SELECT COUNT(*) FROM \
+             dolt_diff_summary('HEAD', {theirs})) > 0"
         );
         let found: Option<Option<bool>> =
             writer.query_first(sql).await.map_err(FinishError::at("look at what is staged"))?;

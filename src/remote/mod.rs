@@ -5,8 +5,10 @@
 pub mod assigned;
 pub mod call;
 pub mod core;
+pub mod fetch;
 pub mod git;
 pub mod outcome;
+pub mod pull;
 mod state;
 pub mod turns;
 pub mod url;
