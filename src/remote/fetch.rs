@@ -4,6 +4,7 @@
 use super::Outcome;
 use super::call::{CallError, RemoteSession};
 use super::outcome::one_line;
+use super::target::register;
 use super::turns::Turn;
 use super::url::RemoteUrl;
 use crate::branch::sql_literal;
@@ -119,16 +120,8 @@ impl Source {
                 known: known(),
             });
         };
-        match found {
-            Some((name, there)) if there == url.reveal() => return Ok(source(name, there)),
-            Some((name, _)) => {
-                let remove = format!("CALL DOLT_REMOTE('remove', {})", sql_literal(name));
-                session.rows(&remove).await.map_err(lost)?;
-            }
-            None => {}
-        }
-        let add = format!("CALL DOLT_REMOTE('add', {}, {})", sql_literal(name), sql_literal(url.reveal()));
-        session.rows(&add).await.map_err(|error| lost(error.hiding(url)))?;
+        let name = found.map_or(name, |(name, _)| name);
+        register(&mut session, name, url).await.map_err(|error| lost(error.hiding(url)))?;
         Ok(source(name, url.reveal()))
     }
 
