@@ -11,7 +11,8 @@ use mysql_async::prelude::Queryable;
 use super::directory::sql_literal;
 use super::finish::{FinishError, OwnRows, Pair, Sides, Undone, hashes};
 use super::fork::revision;
-use super::hold::{LanesHeld, look, take_lanes};
+pub use super::hold::LanesHeld;
+use super::hold::{look, take_lanes};
 use crate::admit::Committed;
 use crate::merge::{MergeError, MergeRequest, TableReport};
 use crate::observe::audit::MergeEnd;
@@ -120,6 +121,18 @@ async fn bring_now(
         lanes.moved(context, database, Committed::Other);
     }
     come
+}
+
+/// Takes the lanes of every branch of a database, whose place something else takes.
+pub async fn take_all_lanes(
+    context: &Arc<Context>,
+    database: &str,
+    who: (&str, &str),
+    wait: Duration,
+) -> Result<LanesHeld, String> {
+    let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
+    let branches: Vec<&str> = listing.branches(database).collect();
+    take_lanes(context, database, &branches, who, wait).await.map_err(|error| error.to_string())
 }
 
 /// Main's lane is held.

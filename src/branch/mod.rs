@@ -5,6 +5,7 @@
 pub mod base;
 pub mod book;
 mod create;
+pub mod database_name;
 mod directory;
 mod drop;
 pub mod finish;

@@ -5,6 +5,7 @@
 pub mod add;
 pub mod assigned;
 pub mod call;
+pub mod clone;
 pub mod core;
 pub mod fetch;
 pub mod git;
@@ -18,6 +19,7 @@ pub mod status;
 pub mod target;
 pub mod turns;
 pub mod url;
+pub mod verify;
 pub mod worker;
 
 pub use outcome::Outcome;

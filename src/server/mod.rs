@@ -135,6 +135,7 @@ async fn serve_with(
     let audit = audit.map_err(ServeError::Audit)?;
     let context = Arc::new(context(config, dolt.clone(), assigned, book, audit));
     recover_forks(&context).await;
+    remote::clone::clean_up(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
