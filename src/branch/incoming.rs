@@ -135,6 +135,18 @@ pub async fn take_all_lanes(
     take_lanes(context, database, &branches, who, wait).await.map_err(|error| error.to_string())
 }
 
+/// Takes the lane of one branch.
+pub async fn take_branch_lane(
+    context: &Arc<Context>,
+    database: &str,
+    branch: &str,
+    who: (&str, &str),
+    wait: Duration,
+) -> Result<LanesHeld, FinishError> {
+    let lanes = take_lanes(context, database, &[branch], who, wait).await;
+    lanes.map_err(|error| FinishError::Lane(error.to_string()))
+}
+
 /// Main's lane is held.
 struct Work<'a> {
     context: &'a Arc<Context>,

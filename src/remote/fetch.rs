@@ -8,7 +8,6 @@ use super::target::register;
 use super::turns::Turn;
 use super::url::RemoteUrl;
 use crate::branch::sql_literal;
-use crate::config::PeerOf;
 use crate::config::remotes::NAME_DEFAULT;
 use crate::observe::progress::Progress;
 use crate::observe::redact;
@@ -125,11 +124,6 @@ impl Source {
         Ok(source(name, url.reveal()))
     }
 
-    /// A peer's.
-    pub async fn of_peer(context: &Context, database: &str, peer: &PeerOf) -> Result<Self, FetchError> {
-        Self::find(context, database, Some(&peer.name)).await
-    }
-
     /// `origin/main`
     pub fn branch(&self) -> String {
         format!("{}/main", self.name)
@@ -153,10 +147,22 @@ impl Source {
             Err(CallError::Refused(text)) if is_empty(&text) => return Err(self.empty()),
             answer => drop(answer.map_err(|error| self.failed(error))?),
         }
-        let tracking = sql_literal(&format!("remotes/{}/main", self.name));
-        let sql = format!("SELECT hash FROM dolt_remote_branches WHERE name = {tracking}");
-        let hash: Option<String> = session.value(&sql).await.map_err(|error| self.failed(error))?;
+        let hash = self.tracked(&mut session).await.map_err(|error| self.failed(error))?;
         hash.ok_or_else(|| self.empty())
+    }
+
+    /// What was fetched last.
+    pub async fn fetched(&self, context: &Context) -> Result<Option<String>, FetchError> {
+        let tracked = async {
+            let mut session = RemoteSession::open(context, &self.database, true).await?;
+            self.tracked(&mut session).await
+        };
+        tracked.await.map_err(|error| self.failed(error))
+    }
+
+    async fn tracked(&self, session: &mut RemoteSession) -> Result<Option<String>, CallError> {
+        let name = sql_literal(&format!("remotes/{}/main", self.name));
+        session.value(&format!("SELECT hash FROM dolt_remote_branches WHERE name = {name}")).await
     }
 
     fn empty(&self) -> FetchError {

@@ -10,6 +10,7 @@ pub mod core;
 pub mod fetch;
 pub mod git;
 pub mod outcome;
+pub mod peers;
 pub mod pull;
 pub mod push;
 pub mod records;

@@ -73,6 +73,16 @@ pub enum PullError {
         /// Which rows.
         rows: MergeError,
     },
+    /// It was fetched, but the peer's branch is as it was.
+    #[error("branch {branch} of {database} can't be moved to what was fetched: {why}")]
+    Branch {
+        /// The database.
+        database: String,
+        /// The peer's branch.
+        branch: String,
+        /// Why.
+        why: String,
+    },
     /// It was fetched, but is not in main.
     #[error("{remote} can't come into main of {database}: {why}. Nothing was changed")]
     Merge {

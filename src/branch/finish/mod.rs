@@ -21,7 +21,7 @@ pub(super) use own::{OwnRows, Undone, hashes};
 pub(super) use run::Pair;
 
 use self::run::run;
-use super::list::OWN_PREFIX;
+use super::list::{OWN_PREFIX, is_peer};
 
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -153,6 +153,7 @@ async fn all(
             !branch.eq_ignore_ascii_case(&main)
                 && !branch.eq_ignore_ascii_case("main")
                 && !branch.starts_with(OWN_PREFIX)
+                && !is_peer(branch)
         };
         branches = listing.branches(&database).filter(is_theirs).map(str::to_owned).collect();
     }
