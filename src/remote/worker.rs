@@ -14,6 +14,7 @@ use super::core::{Line, Why};
 use super::outcome::{Outcome, Record};
 use super::push::push_once;
 use super::settings::Signature;
+use super::state::Schedule;
 use super::target::{Target, targets};
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
@@ -80,22 +81,8 @@ impl Worker {
         if is_same && is_complete && now.0.discover.is_none() {
             return;
         }
-        let Ok((targets, untargeted)) = targets(context).await else { return };
-        self.databases = Some(now);
-        let lines = targets.iter().map(line).collect();
-        let mut schedule = context.remotes.schedule();
-        for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
-            tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
-        }
-        schedule.core.set_lines(lines);
-        schedule.untargeted = untargeted;
-        schedule.targets =
-            targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
-        let targets = &schedule.targets;
-        let gone: Vec<String> =
-            schedule.waiting.keys().filter(|database| !targets.contains_key(*database)).cloned().collect();
-        for database in gone {
-            schedule.waiting.remove(&database);
+        if take_up(context).await {
+            self.databases = Some(now);
         }
     }
 
@@ -126,6 +113,24 @@ impl Worker {
         }
         schedule.core.next(now).map(tokio::time::Instant::from_std)
     }
+}
+
+/// Makes the schedule what the settings and databases now ask for. Whether that could be told.
+pub(super) async fn take_up(context: &Context) -> bool {
+    let Ok((targets, untargeted)) = targets(context).await else { return false };
+    let lines = targets.iter().map(line).collect();
+    let mut schedule = context.remotes.schedule();
+    for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
+        tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
+    }
+    schedule.core.set_lines(lines);
+    schedule.untargeted = untargeted;
+    schedule.targets = targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
+    let Schedule { targets, waiting, .. } = &mut *schedule;
+    waiting.retain(|database, _| targets.contains_key(database));
+    drop(schedule);
+    context.remotes.wake.notify_one();
+    true
 }
 
 /// One push, in a task of its own, so that a fault of ours in it is its failure and no more.
