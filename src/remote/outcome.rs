@@ -29,9 +29,11 @@ pub enum Outcome {
     Auth,
     /// It has no branch, and git needs one.
     NoBranch,
+    /// It has another database's data.
+    OtherData,
     /// It did not end in time.
     Timeout,
-    /// Dolt could not, or the data is another database's.
+    /// Dolt could not.
     DoltError,
 }
 
@@ -47,6 +49,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Auth => "auth",
             Self::NoBranch => "no branch",
+            Self::OtherData => "other data",
             Self::Timeout => "timeout",
             Self::DoltError => "dolt error",
         }
@@ -68,6 +71,8 @@ impl Outcome {
             Self::NoBranch
         } else if is_local {
             Self::DoltError
+        } else if has(&["no common ancestor"]) {
+            Self::OtherData
         } else if has(&[
             "authentication failed",
             "could not read username",
@@ -136,8 +141,8 @@ impl Outcome {
                  [remotes] does that by itself"
             }
             Self::Rewritten => {
-                "nothing is pushed over it: find out who rewrote it; `branchline remote add` with an empty repository \
-                 begins anew, `branchline pull DB` takes what is there if it is meant"
+                "nothing is pushed over it: find out who rewrote it. `branchline pull DB` takes what is there if it is meant; \
+                 `branchline remote add` with another, empty repository begins anew"
             }
             Self::Rejected => "see what the remote says, and allow refs/dolt/data to be pushed there",
             Self::Unreachable => "check the URL with `git ls-remote`; it is tried again by itself",
@@ -147,6 +152,9 @@ impl Outcome {
                  without a question"
             }
             Self::NoBranch => "`branchline remote add DB URL --init` makes one",
+            Self::OtherData => {
+                "nothing is pushed over it: give each database a repository of its own with `branchline remote add`"
+            }
             Self::Timeout => {
                 "its processes were ended; remotes.timeout_s is the limit. It is tried again by itself"
             }
@@ -161,11 +169,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A text of several lines as one; without Dolt's hints about credentials, which every failure of git carries.
+/// A text of several lines as one; without what every failure of git carries: Dolt's hints about credentials, and git's
+/// own advice.
 pub fn one_line(text: &str) -> String {
-    let is_hint = |line: &&str| line.starts_with("hint: ");
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(|line| !is_hint(line)).collect();
+    let says_nothing = |line: &str| {
+        line.is_empty()
+            || line.starts_with("hint: ")
+            || line == "Please make sure you have the correct access rights"
+            || line == "and the repository exists."
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !says_nothing(line)).collect();
     crate::observe::redact::cut(&lines.join("; "), TEXT_CHARS_MAX)
 }
 
@@ -180,8 +193,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// Commits that the remote got, or that it has and main has not.
     pub commits: u64,
-    /// Bytes that git's copy grew by.
-    pub bytes: u64,
+    /// Bytes that Dolt's copy of the git repository grew by, if that is ours to look at.
+    pub bytes: Option<u64>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
     /// Head of main that was seen there.
@@ -205,7 +218,11 @@ impl fmt::Display for Record {
             Outcome::UpToDate => write!(f, "up to date"),
             Outcome::Pushed => {
                 let commits = if self.commits == 1 { "commit" } else { "commits" };
-                write!(f, "pushed {} {commits}, {} bytes, in {seconds:.1} s", self.commits, self.bytes)
+                write!(f, "pushed {} {commits}", self.commits)?;
+                if let Some(bytes) = self.bytes {
+                    write!(f, ", {bytes} bytes,")?;
+                }
+                write!(f, " in {seconds:.1} s")
             }
             outcome => write!(f, "{outcome}: {}; {}", self.text, outcome.advice()),
         }
@@ -344,7 +361,7 @@ mod tests {
                 "fatal: not a git repository: '/data/n/.dolt/git-remote-cache/56ff/repo.git'".to_owned(),
                 Outcome::DoltError,
             ),
-            ("unknown push error; ", "no common ancestor".to_owned(), Outcome::DoltError),
+            ("unknown push error; ", "no common ancestor".to_owned(), Outcome::OtherData),
             ("", String::new(), Outcome::DoltError),
         ] {
             let text = format!("{before}{said}{HINTS}");
