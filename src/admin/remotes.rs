@@ -32,6 +32,29 @@ pub enum RemoteWork {
         /// All that have a remote, if empty.
         databases: Vec<String>,
     },
+    /// `PULL`
+    Pull {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// From this remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
+    /// `CLONE`
+    Clone {
+        /// From where.
+        url: RemoteUrl,
+        /// What it is called.
+        database: String,
+        /// A database of that name is kept under another.
+        replace: bool,
+    },
+    /// `REMOTE VERIFY`
+    Verify {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// This remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
 }
 
 /// `REMOTE ADD`

@@ -110,6 +110,10 @@ enum Command {
     },
     /// Push main to its git remote now, and wait for it
     Push(remote::PushArgs),
+    /// Bring what its git remote, or a peer, has into main
+    Pull(remote::PullArgs),
+    /// Make a database of a git remote
+    Clone(remote::CloneArgs),
     /// Long work that runs, or ended a short while ago
     Jobs(jobs::JobsArgs),
     /// End a client
@@ -173,6 +177,8 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Nuke(args) => branch::nuke(&context, &args),
         Command::Remote { command } => remote::run(&context, &command),
         Command::Push(args) => remote::push(&context, &args),
+        Command::Pull(args) => remote::pull(&context, &args),
+        Command::Clone(args) => remote::clone(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),

@@ -5,6 +5,7 @@
 mod branches;
 mod console;
 mod dump;
+mod incoming;
 mod lanes;
 mod remotes;
 pub mod listen;

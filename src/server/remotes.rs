@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::console::LiveConsole;
+use super::incoming;
 use crate::admin::{AddRemote, Outcome, Refusal, RemoteBackend, RemoteView, RemoteWork, Table};
 use crate::observe::progress::Progress;
 use crate::remote;
 use crate::session::Context;
 
 /// Rows, and why the job counts as failed, if it does.
-type Done = (Table, Option<String>);
+pub(super) type Done = (Table, Option<String>);
 
 #[async_trait]
 impl RemoteBackend for LiveConsole {
@@ -35,6 +36,11 @@ fn what(work: &RemoteWork) -> String {
         RemoteWork::Remove { database } => format!("push {database} no more"),
         RemoteWork::Push { databases } if databases.is_empty() => "push every database".to_owned(),
         RemoteWork::Push { databases } => format!("push {}", databases.join(", ")),
+        RemoteWork::Pull { databases, .. } if databases.is_empty() => "pull every database".to_owned(),
+        RemoteWork::Pull { databases, .. } => format!("pull {}", databases.join(", ")),
+        RemoteWork::Clone { url, database, .. } => format!("clone {url} as {database}"),
+        RemoteWork::Verify { databases, .. } if databases.is_empty() => "verify every remote".to_owned(),
+        RemoteWork::Verify { databases, .. } => format!("verify the remote of {}", databases.join(", ")),
     }
 }
 
@@ -49,6 +55,15 @@ async fn run(
         RemoteWork::Remove { database } => remote::add::remove(context, &database).await.map(removed),
         RemoteWork::Push { databases } => {
             Ok(pushed(remote::worker::push_all(context, databases, progress).await?))
+        }
+        RemoteWork::Pull { databases, remote } => {
+            incoming::pull(context, databases, remote, by, progress).await
+        }
+        RemoteWork::Clone { url, database, replace } => {
+            incoming::clone(context, url, database, replace, by, progress).await
+        }
+        RemoteWork::Verify { databases, remote } => {
+            incoming::verify(context, databases, remote, progress).await
         }
     }
 }

@@ -54,6 +54,18 @@ const COMMANDS: &[(&str, &str)] = &[
     ("SHOW REMOTES", "remotes of each database: where it is pushed, peers, ledger"),
     ("SHOW REMOTE STATUS ['database']", "how far each remote is behind, the last outcome, the next try"),
     ("PUSH ['database', …]", "push main now; all that have a remote if none is named"),
+    (
+        "PULL ['database', …] [FROM 'remote']",
+        "fetch a remote's main and bring it into main by the rules of [merge]; a peer's as its settings say",
+    ),
+    (
+        "CLONE 'url' AS 'database' [REPLACE]",
+        "make a database of a remote; one of that name is kept under another with REPLACE",
+    ),
+    (
+        "REMOTE VERIFY ['database', …] [FROM 'remote']",
+        "clone the remote anew and compare every commit of main with it",
+    ),
     ("SHOW PUSHES 'database' [LIMIT n]", "the last pushes, newest first, 100 at most"),
     ("SHOW JOBS", "long work that runs, or ended within the last 15 minutes"),
     ("SHOW JOB id [RESULT]", "how far it is; what came of it"),
