@@ -6,6 +6,7 @@ pub mod assigned;
 pub mod call;
 pub mod core;
 pub mod git;
+pub mod ledger;
 pub mod outcome;
 mod state;
 pub mod turns;

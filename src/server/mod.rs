@@ -39,6 +39,7 @@ use crate::observe::bypass::Bypass;
 use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
 use crate::remote::Remotes;
+use crate::remote::ledger::state::Notes;
 use crate::session::peer::PeerProcesses;
 use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
@@ -191,6 +192,7 @@ pub fn context(
         bypass: journals.clone().map(Bypass::new),
         journals,
         remotes: Remotes::new(data_dir.as_deref()),
+        ledgers: Notes::load(&config.state_dir),
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         audit,

@@ -20,6 +20,7 @@ use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::remote::Remotes;
+use crate::remote::ledger::state::Notes;
 use crate::statement::transaction::LogBudget;
 
 /// What all sessions share.
@@ -49,6 +50,8 @@ pub struct Context {
     pub vanished: Vanished,
     /// What goes to and comes from git remotes.
     pub remotes: Remotes,
+    /// What is remembered of public ledgers.
+    pub ledgers: Notes,
     /// What merges decided.
     pub audit: AuditLog,
     /// Rules assigned at run time.
