@@ -11,6 +11,7 @@ pub mod embedded;
 pub mod plain;
 pub mod polecat;
 pub mod process;
+pub mod public;
 pub mod raw;
 pub mod settings;
 pub mod town;

@@ -157,11 +157,13 @@ async fn publish_once(
     context.catalog.invalidate_database(&rule.ledger);
     check_unchecked(context, &mut work, rule, &written.head, progress).await?;
     progress.step(format!("push {} to {}", rule.ledger, rule.config.remote), None);
-    let noted = context.ledgers.of(&rule.ledger);
-    let pushed = push::push(&mut work.session, rule, noted.pushed.is_some(), settings.timeout).await?;
+    let repository = rule.config.remote.repository();
+    let was_there = context.ledgers.of(&rule.ledger).pushed_to.as_ref() == Some(&repository);
+    let pushed = push::push(&mut work.session, rule, was_there, settings.timeout).await?;
     let seen = written.head.clone();
     note(context, &rule.ledger, |noted| {
         noted.pushed = Some(seen);
+        noted.pushed_to = Some(repository);
         noted.pushed_at = Some(unix_seconds(SystemTime::now()));
     })
     .await;

@@ -159,7 +159,10 @@ async fn copy(
 /// Commits what the session's transaction did in the ledger.
 pub(super) async fn commit(session: &mut RemoteSession, message: &str) -> Result<(), LedgerError> {
     let sql = format!("CALL DOLT_COMMIT('-A', '-m', {}, '--author', '{AUTHOR}')", sql_literal(message));
-    session.call(&sql, WRITE_TIMEOUT).await.map_err(LedgerError::at("commit in the ledger"))?;
+    let step = || LedgerError::at("commit in the ledger");
+    session.call(&sql, WRITE_TIMEOUT).await.map_err(step())?;
+    // Dolt leaves the session in the transaction's snapshot until it is told.
+    session.rows("COMMIT").await.map_err(step())?;
     Ok(())
 }
 

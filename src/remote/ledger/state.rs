@@ -19,6 +19,8 @@ pub struct Noted {
     pub checked: Option<String>,
     /// The commit that was seen at the public remote last.
     pub pushed: Option<String>,
+    /// Where: the repository without credentials.
+    pub pushed_to: Option<String>,
     /// When that was, seconds since 1970.
     pub pushed_at: Option<u64>,
     /// Why the last publishing failed, if it did; without credentials.

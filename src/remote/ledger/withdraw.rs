@@ -57,6 +57,9 @@ async fn remove(
     let Some((there, stamp)) = published else {
         return Err(LedgerError::Refused(format!("the ledger of {} has no table {table}", rule.database)));
     };
+    if stamp.rule != rule.fingerprint() {
+        return Err(super::audit::changed(rule));
+    }
     if there.key.len() != key.len() {
         return Err(LedgerError::Refused(format!(
             "the primary key of {table} is ({}): {} values were given",
