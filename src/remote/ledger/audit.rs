@@ -124,12 +124,7 @@ async fn wrong_rows(
         return Ok(Err(format!("{table} has no column {lost}")));
     }
     shape.columns.retain(|column| has(&here.columns, &column.name));
-    let kept: Vec<String> = here
-        .columns
-        .iter()
-        .filter(|column| !has(&there.columns, &column.name))
-        .map(|column| column.name.clone())
-        .collect();
+    let kept = shape.kept(&here.columns);
     let withdrawn = look::withdrawn(session, rule, commit, table).await?;
     let sql = count_wrong(rule, &shape, &kept, (parent, commit, source), &withdrawn);
     count(session, rule, &sql).await.map(Ok)

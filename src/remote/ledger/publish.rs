@@ -11,7 +11,7 @@ use super::error::LedgerError;
 use super::look::{self, Head};
 use super::rule::{AUTHOR, Rule, WITHDRAWN_TABLE};
 use super::shape::Shape;
-use super::text::{copy_all, copy_changed};
+use super::text::{Has, copy_all, copy_changed};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::observe::progress::Progress;
 use crate::remote::call::RemoteSession;
@@ -132,11 +132,14 @@ async fn copy(
     session.rows("START TRANSACTION").await.map_err(step())?;
     for (shape, way) in ways {
         let withdrawn = look::withdrawn(session, rule, "main", &shape.table).await?;
+        let there = look::table(session, &rule.ledger, "main", &shape.table).await?;
+        let kept = there.map(|there| shape.kept(&there.columns)).unwrap_or_default();
+        let has = Has { withdrawn: &withdrawn, kept: &kept };
         let changed = match way {
-            Way::ChangedSince(since) => copy_changed(rule, shape, since, source, &withdrawn),
+            Way::ChangedSince(since) => copy_changed(rule, shape, since, source, has),
             Way::All => None,
         };
-        let sql = changed.unwrap_or_else(|| copy_all(rule, shape, source, &withdrawn));
+        let sql = changed.unwrap_or_else(|| copy_all(rule, shape, source, has));
         session.call(&sql, WRITE_TIMEOUT).await.map_err(step())?;
         progress.advance(1);
     }

@@ -71,6 +71,12 @@ impl Shape {
         Ok(Self { table: table.to_owned(), columns, key, all })
     }
 
+    /// Columns that the ledger's table has and the source's has no more.
+    pub fn kept(&self, there: &[Shown]) -> Vec<String> {
+        let is_gone = |name: &&String| !self.all.iter().any(|known| known.eq_ignore_ascii_case(name));
+        there.iter().map(|column| &column.name).filter(is_gone).cloned().collect()
+    }
+
     /// CREATE TABLE in the ledger.
     pub fn create(&self, ledger: &str) -> String {
         let mut parts: Vec<String> = self

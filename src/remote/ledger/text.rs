@@ -32,15 +32,24 @@ fn is_none_of(shape: &Shape, withdrawn: &[Key]) -> String {
     withdrawn.iter().map(|key| format!(" AND NOT {}", is_key(&shape.key, key, ""))).collect()
 }
 
-/// Puts all rows that match at `commit` into the ledger; changes only those that differ.
-pub fn copy_all(rule: &Rule, shape: &Shape, commit: &str, withdrawn: &[Key]) -> String {
+/// What the ledger has, besides the source.
+#[derive(Debug, Clone, Copy)]
+pub struct Has<'a> {
+    /// Keys that are not published any more.
+    pub withdrawn: &'a [Key],
+    /// Columns that the source has no more.
+    pub kept: &'a [String],
+}
+
+/// Puts all rows that match at `commit` into the ledger; those that it has as they are stay so.
+pub fn copy_all(rule: &Rule, shape: &Shape, commit: &str, has: Has<'_>) -> String {
     let from = format!("{}.{}", at(&rule.database, commit), sql_identifier(&shape.table));
-    copy(rule, shape, &from, withdrawn)
+    copy(rule, shape, &from, has)
 }
 
 /// Puts those into the ledger that match at `to` and have changed since `from`. For a session that is in the source.
 /// `None`: Dolt's diff can't show this table's columns.
-pub fn copy_changed(rule: &Rule, shape: &Shape, from: &str, to: &str, withdrawn: &[Key]) -> Option<String> {
+pub fn copy_changed(rule: &Rule, shape: &Shape, from: &str, to: &str, has: Has<'_>) -> Option<String> {
     let is_hidden = |name: &String| ["commit", "commit_date"].iter().any(|own| own.eq_ignore_ascii_case(name));
     if shape.all.iter().any(is_hidden) {
         return None;
@@ -55,18 +64,36 @@ pub fn copy_changed(rule: &Rule, shape: &Shape, from: &str, to: &str, withdrawn:
         sql_literal(to),
         sql_literal(&shape.table)
     );
-    Some(copy(rule, shape, &source, withdrawn))
+    Some(copy(rule, shape, &source, has))
 }
 
-fn copy(rule: &Rule, shape: &Shape, source: &str, withdrawn: &[Key]) -> String {
-    format!(
-        "REPLACE INTO {}.{} ({}) SELECT {} FROM {source} WHERE ({}){}",
-        sql_identifier(&rule.ledger),
-        sql_identifier(&shape.table),
-        list(shape.columns.iter().map(|column| sql_identifier(&column.name))),
-        list(shape.columns.iter().map(|column| column.value(&sql_identifier(&column.name)))),
+fn copy(rule: &Rule, shape: &Shape, source: &str, has: Has<'_>) -> String {
+    let names = || shape.columns.iter().map(|column| sql_identifier(&column.name));
+    let values = shape.columns.iter().map(|column| {
+        let name = sql_identifier(&column.name);
+        if column.is_cast { format!("{} AS {name}", column.value(&name)) } else { name }
+    });
+    let rows = format!(
+        "SELECT {} FROM {source} WHERE ({}){}",
+        list(values),
         rule.config.filter,
-        is_none_of(shape, withdrawn)
+        is_none_of(shape, has.withdrawn)
+    );
+    let into = format!("REPLACE INTO {}.{}", sql_identifier(&rule.ledger), sql_identifier(&shape.table));
+    if has.kept.is_empty() {
+        return format!("{into} ({}) {rows}", list(names()));
+    }
+    let kept = || has.kept.iter().map(|name| sql_identifier(name));
+    let key = || shape.key.iter().map(|name| sql_identifier(name));
+    let on: Vec<String> = key().map(|name| format!("s.{name} = l.{name}")).collect();
+    format!(
+        "{into} ({}) SELECT {} FROM ({rows}) AS s LEFT JOIN (SELECT {} FROM {}.{}) AS l ON {}",
+        list(names().chain(kept())),
+        list(names().map(|name| format!("s.{name}")).chain(kept().map(|name| format!("l.{name}")))),
+        list(key().chain(kept())),
+        at(&rule.ledger, "main"),
+        sql_identifier(&shape.table),
+        on.join(" AND ")
     )
 }
 
@@ -137,13 +164,14 @@ mod tests {
         });
         let mut shape = Shape::of(&rule, "t", &shown, vec!["id".to_owned()]).unwrap();
         assert_eq!(
-            copy_all(&rule, &shape, "abc", &[vec!["it's".to_owned()]]),
+            copy_all(&rule, &shape, "abc", Has { withdrawn: &[vec!["it's".to_owned()]], kept: &[] }),
             "REPLACE INTO `b``d_ledger`.`t` (`id`, `s`) SELECT `id`, `s` FROM `b``d/abc`.`t` WHERE (s = 'x' OR s = 'y') \
              AND NOT (`id` <=> 'it''s')"
         );
-        let changed = copy_changed(&rule, &shape, "a", "b", &[]).unwrap();
+        let none = Has { withdrawn: &[], kept: &[] };
+        let changed = copy_changed(&rule, &shape, "a", "b", none).unwrap();
         assert!(changed.contains("`to_secret` AS `secret`") && changed.contains("SELECT `id`, `s` FROM (SELECT"));
         shape.all.push("Commit".to_owned());
-        assert_eq!(copy_changed(&rule, &shape, "a", "b", &[]), None);
+        assert_eq!(copy_changed(&rule, &shape, "a", "b", none), None);
     }
 }
