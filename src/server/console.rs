@@ -126,7 +126,14 @@ impl Backend for LiveConsole {
             },
             lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
-            alerts: facts.alerts.into_iter().chain(self.context.book.alerts().into_values()).collect(),
+            alerts: facts
+                .alerts
+                .into_iter()
+                .chain(self.context.book.alerts().into_values())
+                .chain(
+                    self.context.remotes.problems().into_iter().map(|problem| format!("remotes: {problem}")),
+                )
+                .collect(),
         }
     }
 
@@ -139,7 +146,8 @@ impl Backend for LiveConsole {
     }
 
     fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config)
+        let remotes = self.context.remotes.settings();
+        Arc::new(Config { remotes: (*remotes).clone(), ..(*self.config).clone() })
     }
 
     fn assigned(&self) -> Vec<AssignedRow> {

@@ -20,7 +20,6 @@ use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::remote::Remotes;
-use crate::remote::ledger::state::Notes;
 use crate::statement::transaction::LogBudget;
 
 /// What all sessions share.
@@ -49,9 +48,7 @@ pub struct Context {
     /// Branches that were deleted past Branchline's own commands.
     pub vanished: Vanished,
     /// What goes to and comes from git remotes.
-    pub remotes: Remotes,
-    /// What is remembered of public ledgers.
-    pub ledgers: Notes,
+    pub remotes: Arc<Remotes>,
     /// What merges decided.
     pub audit: AuditLog,
     /// Rules assigned at run time.

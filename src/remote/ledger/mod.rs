@@ -25,7 +25,7 @@ pub use error::LedgerError;
 pub use push::{REMOTE, configured_use, ledger_at};
 pub use rule::Rule;
 pub use status::{LedgerStatus, status};
-pub use withdraw::{Withdrawn, withdraw};
+pub use withdraw::{STAYS_IN_HISTORY, Withdrawn, withdraw};
 
 use crate::branch::sql_identifier;
 use crate::config::RemotesConfig;
@@ -64,8 +64,8 @@ pub struct Published {
 }
 
 /// The settings as they are now.
-pub(crate) fn settings(context: &Context) -> RemotesConfig {
-    context.config.remotes.clone()
+pub(crate) fn settings(context: &Context) -> Arc<RemotesConfig> {
+    context.remotes.settings()
 }
 
 /// All ledgers that are configured.
@@ -85,7 +85,7 @@ pub fn rule_of(context: &Context, database: &str) -> Result<Rule, LedgerError> {
 
 /// Whether this database is some other one's ledger: only Branchline writes there.
 pub fn is_ledger(context: &Context, database: &str) -> bool {
-    let remotes = &context.config.remotes;
+    let remotes = settings(context);
     database.len() > rule::SUFFIX.len()
         && database
             .to_lowercase()
@@ -158,7 +158,7 @@ async fn publish_once(
     check_unchecked(context, &mut work, rule, &written.head, progress).await?;
     progress.step(format!("push {} to {}", rule.ledger, rule.config.remote), None);
     let repository = rule.config.remote.repository();
-    let was_there = context.ledgers.of(&rule.ledger).pushed_to.as_ref() == Some(&repository);
+    let was_there = context.remotes.ledgers.of(&rule.ledger).pushed_to.as_ref() == Some(&repository);
     let pushed = push::push(&mut work.session, rule, was_there, settings.timeout).await?;
     let seen = written.head.clone();
     note(context, &rule.ledger, |noted| {
@@ -196,7 +196,7 @@ async fn check_unchecked(
     head: &str,
     progress: &Progress,
 ) -> Result<(), LedgerError> {
-    let noted = context.ledgers.of(&rule.ledger);
+    let noted = context.remotes.ledgers.of(&rule.ledger);
     let from = match noted.checked {
         Some(checked) if look::is_ancestor(&mut work.session, &rule.ledger, &checked, head).await? => {
             Some(checked)
@@ -216,7 +216,7 @@ async fn note(
     change: impl FnOnce(&mut state::Noted) + Send + 'static,
 ) {
     let (context, ledger) = (Arc::clone(context), ledger.to_owned());
-    let changed = tokio::task::spawn_blocking(move || context.ledgers.change(&ledger, change)).await;
+    let changed = tokio::task::spawn_blocking(move || context.remotes.ledgers.change(&ledger, change)).await;
     debug_assert!(changed.is_ok());
 }
 

@@ -39,7 +39,7 @@ pub async fn status(context: &Arc<Context>, rule: &Rule) -> Result<LedgerStatus,
     let opened = RemoteSession::open(context, &rule.database, false).await;
     let mut session = opened.map_err(LedgerError::at("open a connection"))?;
     session.rows(SQL_MODE).await.map_err(LedgerError::at("open a connection"))?;
-    let noted = context.ledgers.of(&rule.ledger);
+    let noted = context.remotes.ledgers.of(&rule.ledger);
     let mut status = LedgerStatus {
         database: rule.database.clone(),
         ledger: rule.ledger.clone(),
