@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::Refusal;
 use super::answer::Table;
+use super::ledger::LedgerWork;
 use crate::remote::RemoteUrl;
 
 /// What the console asks of remotes. What takes long is begun by `start_remote` and runs as a job, whose outcome is a table.
@@ -32,6 +33,8 @@ pub enum RemoteWork {
         /// All that have a remote, if empty.
         databases: Vec<String>,
     },
+    /// `LEDGER …`
+    Ledger(LedgerWork),
 }
 
 /// `REMOTE ADD`
@@ -55,6 +58,11 @@ pub enum RemoteView {
     /// `SHOW REMOTE STATUS`
     Status {
         /// One database; all if none.
+        database: Option<String>,
+    },
+    /// `SHOW LEDGERS`
+    Ledgers {
+        /// One database; all that have one if none.
         database: Option<String>,
     },
     /// `SHOW PUSHES`

@@ -10,6 +10,7 @@ mod flags;
 mod generate;
 mod jobs;
 mod lanes;
+mod ledger;
 mod logs;
 mod output;
 mod process;
@@ -110,6 +111,11 @@ enum Command {
     },
     /// Push main to its git remote now, and wait for it
     Push(remote::PushArgs),
+    /// Public ledgers: completed rows in a database and a remote of their own
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
     /// Long work that runs, or ended a short while ago
     Jobs(jobs::JobsArgs),
     /// End a client
@@ -173,6 +179,7 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Nuke(args) => branch::nuke(&context, &args),
         Command::Remote { command } => remote::run(&context, &command),
         Command::Push(args) => remote::push(&context, &args),
+        Command::Ledger { command } => ledger::run(&context, &command),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),

@@ -6,6 +6,7 @@ mod branches;
 mod console;
 mod dump;
 mod lanes;
+mod ledger;
 mod remotes;
 pub mod listen;
 mod signals;
@@ -144,6 +145,7 @@ async fn serve_with(
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
     tokio::spawn(reaping);
     let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
+    let publishing = tokio::spawn(remote::ledger::run(Arc::clone(&context), stopping.clone()));
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
@@ -159,6 +161,9 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
+    if let Err(error) = publishing.await {
+        warn!(%error, "publishing ledgers ended badly");
+    }
     if let Err(error) = pushing.await {
         warn!(%error, "the pushes ended badly");
     }

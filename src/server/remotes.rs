@@ -11,7 +11,7 @@ use crate::remote;
 use crate::session::Context;
 
 /// Rows, and why the job counts as failed, if it does.
-type Done = (Table, Option<String>);
+pub(super) type Done = (Table, Option<String>);
 
 #[async_trait]
 impl RemoteBackend for LiveConsole {
@@ -35,6 +35,7 @@ fn what(work: &RemoteWork) -> String {
         RemoteWork::Remove { database } => format!("push {database} no more"),
         RemoteWork::Push { databases } if databases.is_empty() => "push every database".to_owned(),
         RemoteWork::Push { databases } => format!("push {}", databases.join(", ")),
+        RemoteWork::Ledger(work) => super::ledger::what(work),
     }
 }
 
@@ -50,6 +51,7 @@ async fn run(
         RemoteWork::Push { databases } => {
             Ok(pushed(remote::worker::push_all(context, databases, progress).await?))
         }
+        RemoteWork::Ledger(work) => super::ledger::run(context, work, progress).await,
     }
 }
 
@@ -60,6 +62,7 @@ async fn show(context: &Arc<Context>, view: RemoteView) -> Result<Table, String>
             let rows = remote::status::status(context, database.as_deref()).await?;
             Ok(status(rows))
         }
+        RemoteView::Ledgers { database } => super::ledger::show(context, database).await,
         RemoteView::Pushes { database, limit } => {
             Ok(pushes(remote::status::pushes(context, &database, limit).await?))
         }

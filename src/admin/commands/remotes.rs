@@ -46,7 +46,7 @@ fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {
     } else if tokens.take_words(&["SHOW", "PUSHES"]) {
         pushes(tokens)
     } else {
-        return None;
+        return super::ledger::view(tokens);
     })
 }
 
@@ -58,7 +58,7 @@ fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
     } else if tokens.take_words(&["PUSH"]) {
         names(tokens, "PUSH", PUSH).map(|databases| RemoteWork::Push { databases })
     } else {
-        return None;
+        return super::ledger::work(tokens);
     })
 }
 

@@ -11,7 +11,9 @@ mod look;
 mod publish;
 mod push;
 pub mod rule;
+mod run;
 mod scratch;
+pub mod search;
 mod shape;
 pub mod state;
 mod status;
@@ -24,6 +26,7 @@ use std::time::SystemTime;
 pub use error::LedgerError;
 pub use push::{REMOTE, configured_use, ledger_at};
 pub use rule::Rule;
+pub use run::run;
 pub use status::{LedgerStatus, status};
 pub use withdraw::{STAYS_IN_HISTORY, Withdrawn, withdraw};
 

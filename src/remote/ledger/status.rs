@@ -34,24 +34,36 @@ pub struct LedgerStatus {
     pub failure: Option<String>,
 }
 
+impl LedgerStatus {
+    /// Of a ledger that can't be looked at.
+    pub fn failed(rule: &Rule, failure: String) -> Self {
+        Self { failure: Some(failure), ..Self::of(rule) }
+    }
+
+    /// Of a ledger of which nothing more is known.
+    fn of(rule: &Rule) -> Self {
+        Self {
+            database: rule.database.clone(),
+            ledger: rule.ledger.clone(),
+            remote: rule.config.remote.to_string(),
+            rows: Vec::new(),
+            withdrawn: 0,
+            source: None,
+            lag: None,
+            unpushed: None,
+            pushed_at: None,
+            failure: None,
+        }
+    }
+}
+
 /// Asks Dolt.
 pub async fn status(context: &Arc<Context>, rule: &Rule) -> Result<LedgerStatus, LedgerError> {
     let opened = RemoteSession::open(context, &rule.database, false).await;
     let mut session = opened.map_err(LedgerError::at("open a connection"))?;
     session.rows(SQL_MODE).await.map_err(LedgerError::at("open a connection"))?;
     let noted = context.remotes.ledgers.of(&rule.ledger);
-    let mut status = LedgerStatus {
-        database: rule.database.clone(),
-        ledger: rule.ledger.clone(),
-        remote: rule.config.remote.to_string(),
-        rows: Vec::new(),
-        withdrawn: 0,
-        source: None,
-        lag: None,
-        unpushed: None,
-        pushed_at: noted.pushed_at,
-        failure: noted.failure,
-    };
+    let mut status = LedgerStatus { pushed_at: noted.pushed_at, failure: noted.failure, ..LedgerStatus::of(rule) };
     if look::database(&mut session, &rule.ledger).await?.is_none() {
         return Ok(status);
     }
