@@ -5,10 +5,14 @@
 pub mod add;
 pub mod assigned;
 pub mod call;
+pub mod clone;
 pub mod core;
+pub mod fetch;
 pub mod git;
 pub mod ledger;
 pub mod outcome;
+pub mod peers;
+pub mod pull;
 pub mod push;
 pub mod records;
 pub mod settings;
@@ -17,6 +21,7 @@ pub mod status;
 pub mod target;
 pub mod turns;
 pub mod url;
+pub mod verify;
 pub mod worker;
 
 pub use outcome::Outcome;

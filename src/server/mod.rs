@@ -136,6 +136,7 @@ async fn serve_with(
     let audit = audit.map_err(ServeError::Audit)?;
     let context = Arc::new(context(config, dolt.clone(), assigned, book, audit));
     recover_forks(&context).await;
+    remote::clone::clean_up(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
@@ -146,6 +147,7 @@ async fn serve_with(
     tokio::spawn(reaping);
     let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
     let publishing = tokio::spawn(remote::ledger::run(Arc::clone(&context), stopping.clone()));
+    let fetching = tokio::spawn(remote::peers::run(Arc::clone(&context), stopping.clone()));
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
@@ -166,6 +168,9 @@ async fn serve_with(
     }
     if let Err(error) = pushing.await {
         warn!(%error, "the pushes ended badly");
+    }
+    if let Err(error) = fetching.await {
+        warn!(%error, "the fetches of peers ended badly");
     }
     if let Err(error) = seeing.await {
         warn!(%error, "when branches were last used is not written");
