@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::Refusal;
 use super::answer::Table;
+use super::ledger::LedgerWork;
 use crate::remote::RemoteUrl;
 
 /// What the console asks of remotes. What takes long is begun by `start_remote` and runs as a job, whose outcome is a table.
@@ -55,6 +56,8 @@ pub enum RemoteWork {
         /// This remote; none: the one that main is pushed to.
         remote: Option<String>,
     },
+    /// `LEDGER …`
+    Ledger(LedgerWork),
 }
 
 /// `REMOTE ADD`
@@ -78,6 +81,11 @@ pub enum RemoteView {
     /// `SHOW REMOTE STATUS`
     Status {
         /// One database; all if none.
+        database: Option<String>,
+    },
+    /// `SHOW LEDGERS`
+    Ledgers {
+        /// One database; all that have one if none.
         database: Option<String>,
     },
     /// `SHOW PUSHES`

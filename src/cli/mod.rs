@@ -10,6 +10,7 @@ mod flags;
 mod generate;
 mod jobs;
 mod lanes;
+mod ledger;
 mod logs;
 mod output;
 mod process;
@@ -114,6 +115,11 @@ enum Command {
     Pull(remote::PullArgs),
     /// Make a database of a git remote
     Clone(remote::CloneArgs),
+    /// Public ledgers: completed rows in a database and a remote of their own
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
     /// Long work that runs, or ended a short while ago
     Jobs(jobs::JobsArgs),
     /// End a client
@@ -179,6 +185,7 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Push(args) => remote::push(&context, &args),
         Command::Pull(args) => remote::pull(&context, &args),
         Command::Clone(args) => remote::clone(&context, &args),
+        Command::Ledger { command } => ledger::run(&context, &command),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),

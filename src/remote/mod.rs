@@ -9,6 +9,7 @@ pub mod clone;
 pub mod core;
 pub mod fetch;
 pub mod git;
+pub mod ledger;
 pub mod outcome;
 pub mod peers;
 pub mod pull;

@@ -7,6 +7,7 @@ mod console;
 mod dump;
 mod incoming;
 mod lanes;
+mod ledger;
 mod remotes;
 pub mod listen;
 mod signals;
@@ -146,6 +147,7 @@ async fn serve_with(
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
     tokio::spawn(reaping);
     let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
+    let publishing = tokio::spawn(remote::ledger::run(Arc::clone(&context), stopping.clone()));
     let fetching = tokio::spawn(remote::peers::run(Arc::clone(&context), stopping.clone()));
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
@@ -162,6 +164,9 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
+    if let Err(error) = publishing.await {
+        warn!(%error, "publishing ledgers ended badly");
+    }
     if let Err(error) = pushing.await {
         warn!(%error, "the pushes ended badly");
     }

@@ -41,6 +41,7 @@ fn what(work: &RemoteWork) -> String {
         RemoteWork::Clone { url, database, .. } => format!("clone {url} as {database}"),
         RemoteWork::Verify { databases, .. } if databases.is_empty() => "verify every remote".to_owned(),
         RemoteWork::Verify { databases, .. } => format!("verify the remote of {}", databases.join(", ")),
+        RemoteWork::Ledger(work) => super::ledger::what(work),
     }
 }
 
@@ -65,6 +66,7 @@ async fn run(
         RemoteWork::Verify { databases, remote } => {
             incoming::verify(context, databases, remote, progress).await
         }
+        RemoteWork::Ledger(work) => super::ledger::run(context, work, progress).await,
     }
 }
 
@@ -75,6 +77,7 @@ async fn show(context: &Arc<Context>, view: RemoteView) -> Result<Table, String>
             let rows = remote::status::status(context, database.as_deref()).await?;
             Ok(status(rows))
         }
+        RemoteView::Ledgers { database } => super::ledger::show(context, database).await,
         RemoteView::Pushes { database, limit } => {
             Ok(pushes(remote::status::pushes(context, &database, limit).await?))
         }

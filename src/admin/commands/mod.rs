@@ -7,6 +7,7 @@ mod config;
 mod help;
 mod jobs;
 mod lanes;
+mod ledger;
 mod remotes;
 mod rigs;
 mod routes;

@@ -49,7 +49,7 @@ fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {
     } else if tokens.take_words(&["SHOW", "PUSHES"]) {
         pushes(tokens)
     } else {
-        return None;
+        return super::ledger::view(tokens);
     })
 }
 
@@ -68,7 +68,7 @@ fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
     } else if tokens.take_words(&["CLONE"]) {
         clone(tokens)
     } else {
-        return None;
+        return super::ledger::work(tokens);
     })
 }
 
