@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use super::Refusal;
 use super::branches::BranchBackend;
+use super::remotes::RemoteBackend;
 use crate::admit::{Cause, Counters, Outcome};
 use crate::config::{Config, Rule};
 use crate::observe::bypass::Bypassed;
@@ -20,7 +21,7 @@ use crate::session::identity::PeerAddress;
 ///
 /// Calls may take as long as Dolt does; the console puts its own limit on each (`COMMAND_TIMEOUT`).
 #[async_trait]
-pub trait Backend: BranchBackend + Send + Sync + 'static {
+pub trait Backend: BranchBackend + RemoteBackend + Send + Sync + 'static {
     /// `SHOW STATUS`. What can't be learned is absent with its reason; this never fails as a whole.
     async fn status(&self) -> StatusReport;
 

@@ -11,6 +11,7 @@ mod branches;
 mod commands;
 mod guard;
 mod jobs;
+mod remotes;
 mod shim;
 mod socket;
 mod tokens;
@@ -27,4 +28,5 @@ pub use branches::{
 };
 pub use guard::PACKET_BYTES_MAX;
 pub use jobs::{JobRow, JobState, Jobs};
+pub use remotes::{AddRemote, RemoteBackend, RemoteView, RemoteWork};
 pub use socket::{BindError, Console};

@@ -37,6 +37,9 @@ impl Core {
         now: Instant,
     ) {
         self.clock.committed(Some(ticket), keys.clone());
+        if kind != Committed::Sql {
+            self.effects.moved.extend(keys.clone().into_iter().cloned());
+        }
         for key in keys {
             let Some(lane) = self.lanes.get_mut(key) else { continue };
             let holder = lane.holder.as_mut().filter(|holder| holder.ticket == ticket);
@@ -96,6 +99,7 @@ impl Core {
     /// The branch moved without us.
     pub(super) fn bypassed(&mut self, key: &LaneKey, now: Instant) {
         self.clock.committed(None, [key]);
+        self.effects.moved.push(key.clone());
         self.count(key, |counters| {
             counters.bypasses += 1;
             counters.bypassed_at = Some(now);

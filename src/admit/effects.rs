@@ -39,4 +39,6 @@ pub(super) enum Note {
 pub(super) struct Effects {
     pub wakes: Vec<Ticket>,
     pub notes: Vec<Note>,
+    /// Lanes whose branch moved by more than rows.
+    pub moved: Vec<LaneKey>,
 }

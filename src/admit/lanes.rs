@@ -3,7 +3,7 @@
 //! wake-ups and log lines come after it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -24,6 +24,16 @@ const STATEMENT_CHARS_MAX: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Lanes {
     shared: Arc<Mutex<Shared>>,
+    on_moved: Arc<OnceLock<OnMoved>>,
+}
+
+/// Called for each lane whose branch moved by more than rows: a Dolt commit, a merge, a reset.
+struct OnMoved(Box<dyn Fn(&LaneKey) + Send + Sync>);
+
+impl std::fmt::Debug for OnMoved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnMoved")
+    }
 }
 
 #[derive(Debug)]
@@ -67,7 +77,12 @@ impl Lanes {
     /// No lanes yet: they come as they are asked for.
     pub fn new(settings: LaneSettings) -> Self {
         let shared = Shared { core: Core::new(settings, now()), stations: HashMap::new() };
-        Self { shared: Arc::new(Mutex::new(shared)) }
+        Self { shared: Arc::new(Mutex::new(shared)), on_moved: Arc::default() }
+    }
+
+    /// Who is told of lanes whose branch moved by more than rows. Once; it must not block.
+    pub fn on_moved(&self, listener: impl Fn(&LaneKey) + Send + Sync + 'static) {
+        let _only_the_first = self.on_moved.set(OnMoved(Box::new(listener)));
     }
 
     /// A session's handle.
@@ -147,7 +162,7 @@ impl Lanes {
     pub(super) fn with<T>(&self, section: impl FnOnce(&mut Core) -> T) -> T {
         let mut shared = lock(&self.shared);
         let result = section(&mut shared.core);
-        let Effects { wakes, notes } = shared.core.take_effects();
+        let Effects { wakes, notes, moved } = shared.core.take_effects();
         let woken: Vec<_> = wakes.iter().filter_map(|ticket| shared.stations.get(ticket).cloned()).collect();
         drop(shared);
         for station in woken {
@@ -155,6 +170,9 @@ impl Lanes {
         }
         for note in notes {
             log(note);
+        }
+        if let Some(OnMoved(listener)) = self.on_moved.get() {
+            moved.iter().for_each(listener);
         }
         result
     }

@@ -13,6 +13,7 @@ mod lanes;
 mod logs;
 mod output;
 mod process;
+mod remote;
 mod rig;
 mod route;
 mod serve;
@@ -50,6 +51,7 @@ Examples:
   branchline lanes --watch                who writes, who waits
   branchline sling gastown polecat-nux    a branch of its own for a polecat
   branchline done gastown polecat-nux     what is on it comes to main
+  branchline remote add gastown git@example.org:town/gastown.git
   branchline logs -f
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running, 4 already running.";
@@ -101,6 +103,13 @@ enum Command {
     Done(branch::DoneArgs),
     /// The same as `branch drop`
     Nuke(branch::DropArgs),
+    /// Git remotes: where main is pushed, and how that goes
+    Remote {
+        #[command(subcommand)]
+        command: remote::Command,
+    },
+    /// Push main to its git remote now, and wait for it
+    Push(remote::PushArgs),
     /// Long work that runs, or ended a short while ago
     Jobs(jobs::JobsArgs),
     /// End a client
@@ -162,6 +171,8 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Sling(args) => branch::sling(&context, &args),
         Command::Done(args) => branch::done(&context, &args),
         Command::Nuke(args) => branch::nuke(&context, &args),
+        Command::Remote { command } => remote::run(&context, &command),
+        Command::Push(args) => remote::push(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),

@@ -39,6 +39,8 @@ pub struct RemotesConfig {
     pub on_behind: OnBehind,
     /// By name in lower case.
     pub databases: BTreeMap<String, RemoteOf>,
+    /// All other databases that have a remote of this name in Dolt: the town's daemon.json can ask for that.
+    pub discover: Option<String>,
     /// `[alerts]`: who is told.
     pub alerts: AlertsConfig,
     /// `[backups]`: copies on this machine.
@@ -56,6 +58,8 @@ pub struct RemoteOf {
     pub name: String,
     /// Whether main is pushed there.
     pub push: bool,
+    /// Whether a heartbeat pushes what no commit has announced.
+    pub heartbeat: bool,
     /// Instead of `remotes.on_behind`.
     pub on_behind: Option<OnBehind>,
     /// Other towns, whose main is fetched.
@@ -101,6 +105,7 @@ impl Default for RemotesConfig {
             running_max: 3,
             on_behind: OnBehind::default(),
             databases: BTreeMap::new(),
+            discover: None,
             alerts: AlertsConfig::default(),
             backups: BackupsConfig::default(),
         }
@@ -204,6 +209,7 @@ fn remote(raw: &RawRemote, problems: &mut Vec<Problem>) -> Option<RemoteOf> {
         url,
         name,
         push: raw.push.as_ref().is_none_or(|written| written.value),
+        heartbeat: true,
         on_behind,
         peers,
         ledger,

@@ -2,14 +2,21 @@
 //! Does not decide conflicts (`merge` does) and does not touch branches other than main.
 //! Always: nothing here is in a client's path; no password is asked for; no credential of a URL is shown.
 
+pub mod add;
 pub mod assigned;
 pub mod call;
 pub mod core;
 pub mod git;
 pub mod outcome;
+pub mod push;
+pub mod records;
+pub mod settings;
 mod state;
+pub mod status;
+pub mod target;
 pub mod turns;
 pub mod url;
+pub mod worker;
 
 pub use outcome::Outcome;
 pub use state::Remotes;

@@ -29,9 +29,11 @@ pub enum Outcome {
     Auth,
     /// It has no branch, and git needs one.
     NoBranch,
+    /// It has another database's data.
+    OtherData,
     /// It did not end in time.
     Timeout,
-    /// Dolt could not, or the data is another database's.
+    /// Dolt could not.
     DoltError,
 }
 
@@ -47,6 +49,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Auth => "auth",
             Self::NoBranch => "no branch",
+            Self::OtherData => "other data",
             Self::Timeout => "timeout",
             Self::DoltError => "dolt error",
         }
@@ -63,6 +66,8 @@ impl Outcome {
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if has(&["git remote has no branches"]) {
             Self::NoBranch
+        } else if has(&["no common ancestor"]) {
+            Self::OtherData
         } else if has(&[
             "authentication failed",
             "could not read username",
@@ -130,8 +135,8 @@ impl Outcome {
                  [remotes] does that by itself"
             }
             Self::Rewritten => {
-                "nothing is pushed over it: find out who rewrote it; `branchline remote add` with an empty repository \
-                 begins anew, `branchline pull DB` takes what is there if it is meant"
+                "nothing is pushed over it: find out who rewrote it. `branchline pull DB` takes what is there if it is meant; \
+                 `branchline remote add` with another, empty repository begins anew"
             }
             Self::Rejected => "see what the remote says, and allow refs/dolt/data to be pushed there",
             Self::Unreachable => "check the URL with `git ls-remote`; it is tried again by itself",
@@ -141,6 +146,9 @@ impl Outcome {
                  without a question"
             }
             Self::NoBranch => "`branchline remote add DB URL --init` makes one",
+            Self::OtherData => {
+                "nothing is pushed over it: give each database a repository of its own with `branchline remote add`"
+            }
             Self::Timeout => {
                 "its processes were ended; remotes.timeout_s is the limit. It is tried again by itself"
             }
@@ -174,8 +182,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// Commits that the remote got, or that it has and main has not.
     pub commits: u64,
-    /// Bytes that git's copy grew by.
-    pub bytes: u64,
+    /// Bytes that Dolt's copy of the git repository grew by, if that is ours to look at.
+    pub bytes: Option<u64>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
     /// Head of main that was seen there.
@@ -199,7 +207,11 @@ impl fmt::Display for Record {
             Outcome::UpToDate => write!(f, "up to date"),
             Outcome::Pushed => {
                 let commits = if self.commits == 1 { "commit" } else { "commits" };
-                write!(f, "pushed {} {commits}, {} bytes, in {seconds:.1} s", self.commits, self.bytes)
+                write!(f, "pushed {} {commits}", self.commits)?;
+                if let Some(bytes) = self.bytes {
+                    write!(f, ", {bytes} bytes,")?;
+                }
+                write!(f, " in {seconds:.1} s")
             }
             outcome => write!(f, "{outcome}: {}; {}", self.text, outcome.advice()),
         }
@@ -244,7 +256,7 @@ mod tests {
             ),
             ("ssh: Could not resolve hostname nowhere", Outcome::Unreachable),
             ("dolt does not support interactive credential prompts", Outcome::DoltError),
-            ("no common ancestor", Outcome::DoltError),
+            ("unknown push error; no common ancestor", Outcome::OtherData),
         ] {
             assert_eq!(Outcome::of(text), want, "{text}");
         }

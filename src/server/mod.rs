@@ -6,6 +6,7 @@ mod branches;
 mod console;
 mod dump;
 mod lanes;
+mod remotes;
 pub mod listen;
 mod signals;
 
@@ -38,7 +39,7 @@ use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::observe::time::unix_seconds;
 use crate::pool::Pool;
-use crate::remote::Remotes;
+use crate::remote::{self, Remotes};
 use crate::session::peer::PeerProcesses;
 use crate::session::route::{AssignedRules, Requested};
 use crate::session::{Context, ControlAccounts};
@@ -142,6 +143,7 @@ async fn serve_with(
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
     tokio::spawn(reaping);
+    let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
     let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
@@ -157,6 +159,9 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
+    if let Err(error) = pushing.await {
+        warn!(%error, "the pushes ended badly");
+    }
     if let Err(error) = seeing.await {
         warn!(%error, "when branches were last used is not written");
     }
@@ -179,18 +184,22 @@ pub fn context(
         DoltSource::External { .. } => None,
     };
     let control = dolt.control().clone();
+    let remotes = Arc::new(Remotes::new(&config, data_dir.as_deref()));
     let journals = data_dir.as_deref().map(Journals::new);
+    let lanes = Lanes::new(lane_settings(&config.lanes));
+    let marks = Arc::clone(&remotes);
+    lanes.on_moved(move |key| marks.moved(key));
     Context {
         pool: Pool::new(dolt.clone()),
         clients: Arc::new(Clients::new()),
         accounts: Directory::new(ControlAccounts(control.clone())),
         peers: PeerProcesses::new(),
         catalog: Catalog::new(control.clone(), data_dir.is_some()),
-        lanes: Lanes::new(lane_settings(&config.lanes)),
+        lanes,
         logs: LogBudget::default(),
         bypass: journals.clone().map(Bypass::new),
         journals,
-        remotes: Remotes::new(data_dir.as_deref()),
+        remotes,
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         audit,

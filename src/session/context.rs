@@ -48,7 +48,7 @@ pub struct Context {
     /// Branches that were deleted past Branchline's own commands.
     pub vanished: Vanished,
     /// What goes to and comes from git remotes.
-    pub remotes: Remotes,
+    pub remotes: Arc<Remotes>,
     /// What merges decided.
     pub audit: AuditLog,
     /// Rules assigned at run time.

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use branchline::admin::{
     AssignedRow, Backend, BranchBackend, BranchRow, BranchWork, ClientRow, ClientsReport, DiskReport,
     DoltReport, DumpText, ExplainedRoute, ExplainedStep, Jobs, LaneCause, LaneHolderRow, LaneRow, LaneTotals,
-    LanesReport, Outcome as Came, Refusal, RigRow, RouteQuestion, StatusReport,
+    LanesReport, Outcome as Came, Refusal, RemoteBackend, RemoteView, RemoteWork, RigRow, RouteQuestion,
+    StatusReport, Table,
 };
 use branchline::admit::{Cause, Counters, Outcome};
 use branchline::branch::history::{DiffQuestion, LogEntry, TableDiff};
@@ -281,5 +282,24 @@ impl BranchBackend for Fake {
 
     async fn main_tables(&self, database: &str) -> Result<Vec<MainTable>, Refusal> {
         Err(Refusal::failed(format!("no main tables of {database}")))
+    }
+}
+
+/// Nothing comes of work with remotes; what was asked is told as it was understood.
+#[async_trait]
+impl RemoteBackend for Fake {
+    async fn start_remote(&self, work: RemoteWork, by: &str) -> Result<u32, Refusal> {
+        let told = format!("{work:?}");
+        self.jobs.start(told, by, |_| async move {
+            let mut table = Table::new(["database", "outcome", "text"]);
+            table.row(["beads".into(), "auth".into(), "permission denied".into()]);
+            Ok(Came::Table { table, failure: Some("1 of 1 databases was not pushed".to_owned()) })
+        })
+    }
+
+    async fn show_remote(&self, view: RemoteView) -> Result<Table, Refusal> {
+        let mut table = Table::new(["view"]);
+        table.row([format!("{view:?}").into()]);
+        Ok(table)
     }
 }

@@ -5,7 +5,7 @@ use crate::admin::answer::{Answer, Table};
 use crate::admin::tokens::Tokens;
 
 /// Usage and what it does.
-const COMMANDS: [(&str, &str); 29] = [
+const COMMANDS: &[(&str, &str)] = &[
     ("SHOW STATUS", "process, addresses, Dolt, databases, clients, write lanes, disk"),
     ("SHOW CLIENTS", "who is connected, on which branch and why"),
     ("SHOW LANES [ALL]", "write lanes in use or used within the last minute: holder, waiters, counts"),
@@ -46,6 +46,15 @@ const COMMANDS: [(&str, &str); 29] = [
         "MAIN TABLE ADD | REMOVE 'database' 'table'",
         "make a table main's on every branch; SHOW MAIN TABLES lists them",
     ),
+    (
+        "REMOTE ADD 'database' 'url' [NAME 'origin'] [INIT]",
+        "push main of the database there from now on; everything is checked first",
+    ),
+    ("REMOTE REMOVE 'database'", "push it no more"),
+    ("SHOW REMOTES", "remotes of each database: where it is pushed, peers, ledger"),
+    ("SHOW REMOTE STATUS ['database']", "how far each remote is behind, the last outcome, the next try"),
+    ("PUSH ['database', …]", "push main now; all that have a remote if none is named"),
+    ("SHOW PUSHES 'database' [LIMIT n]", "the last pushes, newest first, 100 at most"),
     ("SHOW JOBS", "long work that runs, or ended within the last 15 minutes"),
     ("SHOW JOB id [RESULT]", "how far it is; what came of it"),
     ("KILL id", "end a client"),
@@ -58,12 +67,12 @@ pub fn handle(tokens: &mut Tokens) -> Handled {
     }
     let mut table = Table::new(["command", "does"]);
     for (usage, does) in COMMANDS {
-        table.row([usage.into(), does.into()]);
+        table.row([(*usage).into(), (*does).into()]);
     }
     Some(tokens.end("SHOW HELP").map(|()| Answer::Rows(table)))
 }
 
 /// All commands in one line.
 pub fn names() -> String {
-    COMMANDS.map(|(usage, _)| usage).join(", ")
+    COMMANDS.iter().map(|(usage, _)| *usage).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,133 @@
+//! `REMOTE …`, `PUSH`, `SHOW REMOTES`, `SHOW REMOTE STATUS`, `SHOW PUSHES`.
+
+use super::Handled;
+use crate::admin::answer::{Answer, Refusal, Table};
+use crate::admin::backend::Backend;
+use crate::admin::remotes::{AddRemote, RemoteView, RemoteWork};
+use crate::admin::tokens::Tokens;
+use crate::config::remotes::NAME_DEFAULT;
+use crate::remote::RemoteUrl;
+use crate::remote::url::{NAME_ALLOWED, is_remote_name};
+
+const ADD: &str = "REMOTE ADD 'database' 'url' [NAME 'origin'] [INIT]";
+const REMOVE: &str = "REMOTE REMOVE 'database'";
+const PUSH: &str = "PUSH ['database'[, 'database' …]]";
+const STATUS: &str = "SHOW REMOTE STATUS ['database']";
+const PUSHES: &str = "SHOW PUSHES 'database' [LIMIT n]";
+
+/// Pushes that are remembered.
+const PUSHES_MAX: u32 = 100;
+
+pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Handled {
+    if let Some(view) = view(tokens) {
+        let shown = match view {
+            Ok(view) => backend.show_remote(view).await,
+            Err(refusal) => Err(refusal),
+        };
+        return Some(shown.map(Answer::Rows));
+    }
+    Some(match work(tokens)? {
+        Ok(work) => backend.start_remote(work, by).await.map(job_row),
+        Err(refusal) => Err(refusal),
+    })
+}
+
+fn job_row(id: u32) -> Answer {
+    let mut table = Table::new(["job"]);
+    table.row([id.into()]);
+    Answer::Rows(table)
+}
+
+fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {
+    Some(if tokens.take_words(&["SHOW", "REMOTES"]) {
+        tokens.end("SHOW REMOTES").map(|()| RemoteView::Remotes)
+    } else if tokens.take_words(&["SHOW", "REMOTE", "STATUS"]) {
+        optional(tokens, "SHOW REMOTE STATUS", STATUS).map(|database| RemoteView::Status { database })
+    } else if tokens.take_words(&["SHOW", "PUSHES"]) {
+        pushes(tokens)
+    } else {
+        return None;
+    })
+}
+
+fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
+    Some(if tokens.take_words(&["REMOTE", "ADD"]) {
+        add(tokens)
+    } else if tokens.take_words(&["REMOTE", "REMOVE"]) {
+        remove(tokens)
+    } else if tokens.take_words(&["PUSH"]) {
+        names(tokens, "PUSH", PUSH).map(|databases| RemoteWork::Push { databases })
+    } else {
+        return None;
+    })
+}
+
+fn add(tokens: &mut Tokens) -> Result<RemoteWork, Refusal> {
+    let database = required(tokens, "REMOTE ADD")?;
+    let url = required(tokens, "REMOTE ADD 'database'")?;
+    let url = RemoteUrl::parse(&url).map_err(|error| Refusal::bad_value(error.to_string()))?;
+    let mut add = AddRemote { database, url, name: NAME_DEFAULT.to_owned(), init: false };
+    while !tokens.is_empty() {
+        if tokens.take_words(&["NAME"]) {
+            add.name = remote_name(tokens, "NAME")?;
+        } else if tokens.take_words(&["INIT"]) {
+            add.init = true;
+        } else {
+            tokens.end(ADD)?;
+        }
+    }
+    Ok(RemoteWork::Add(add))
+}
+
+fn remove(tokens: &mut Tokens) -> Result<RemoteWork, Refusal> {
+    let database = required(tokens, "REMOTE REMOVE")?;
+    tokens.end(REMOVE)?;
+    Ok(RemoteWork::Remove { database })
+}
+
+fn pushes(tokens: &mut Tokens) -> Result<RemoteView, Refusal> {
+    let database = required(tokens, "SHOW PUSHES")?;
+    let limit = if tokens.take_words(&["LIMIT"]) { tokens.id("LIMIT")? } else { PUSHES_MAX };
+    tokens.end(PUSHES)?;
+    Ok(RemoteView::Pushes { database, limit: limit.min(PUSHES_MAX) as usize })
+}
+
+/// The name of a remote.
+pub(super) fn remote_name(tokens: &mut Tokens, after: &str) -> Result<String, Refusal> {
+    let name = required(tokens, after)?;
+    if !is_remote_name(&name) {
+        return Err(Refusal::bad_value(format!("{name:?} is no name for a remote; allowed: {NAME_ALLOWED}")));
+    }
+    Ok(name)
+}
+
+/// A value that is not empty.
+pub(super) fn required(tokens: &mut Tokens, after: &str) -> Result<String, Refusal> {
+    let value = tokens.value(after)?;
+    if value.is_empty() {
+        return Err(Refusal::bad_value(format!("the value after {after} is empty")));
+    }
+    Ok(value)
+}
+
+/// One value or none, and nothing else.
+pub(super) fn optional(tokens: &mut Tokens, after: &str, usage: &str) -> Result<Option<String>, Refusal> {
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    let value = required(tokens, after)?;
+    tokens.end(usage)?;
+    Ok(Some(value))
+}
+
+/// Any number of values, with or without commas, and nothing else.
+pub(super) fn names(tokens: &mut Tokens, after: &str, usage: &str) -> Result<Vec<String>, Refusal> {
+    let mut names = Vec::new();
+    while !tokens.is_empty() {
+        names.push(required(tokens, after)?);
+        if tokens.take_mark(',') && tokens.is_empty() {
+            return Err(Refusal::syntax(format!("a value is missing after the last comma; usage: {usage}")));
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,67 @@
+//! Owns the console's part of the seam that is about remotes: what may be asked.
+//! Does not format: `server::remotes` makes rows of what comes of it.
+
+use async_trait::async_trait;
+
+use super::Refusal;
+use super::answer::Table;
+use crate::remote::RemoteUrl;
+
+/// What the console asks of remotes. What takes long is begun by `start_remote` and runs as a job, whose outcome is a table.
+#[async_trait]
+pub trait RemoteBackend {
+    /// Begins long work; the job's id.
+    async fn start_remote(&self, work: RemoteWork, by: &str) -> Result<u32, Refusal>;
+
+    /// What can be shown at once.
+    async fn show_remote(&self, view: RemoteView) -> Result<Table, Refusal>;
+}
+
+/// Long work with remotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteWork {
+    /// `REMOTE ADD`
+    Add(AddRemote),
+    /// `REMOTE REMOVE`
+    Remove {
+        /// The database.
+        database: String,
+    },
+    /// `PUSH`
+    Push {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+    },
+}
+
+/// `REMOTE ADD`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddRemote {
+    /// The database.
+    pub database: String,
+    /// Where it goes.
+    pub url: RemoteUrl,
+    /// What the remote is called.
+    pub name: String,
+    /// Make a first branch if the repository has none.
+    pub init: bool,
+}
+
+/// What can be shown at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteView {
+    /// `SHOW REMOTES`
+    Remotes,
+    /// `SHOW REMOTE STATUS`
+    Status {
+        /// One database; all if none.
+        database: Option<String>,
+    },
+    /// `SHOW PUSHES`
+    Pushes {
+        /// The database.
+        database: String,
+        /// At most so many, the newest.
+        limit: usize,
+    },
+}

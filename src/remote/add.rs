@@ -1,0 +1,235 @@
+//! Owns giving a database a remote, and taking it away: with all checks that can be made beforehand.
+//! Does not push: the schedule does as soon as it is added. Always: nothing is changed unless every check passed; nothing
+//! at the remote is changed but for a first branch that was asked for.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::assigned::{AddedRemote, AddedRemotes};
+use super::call::{CallError, RemoteSession};
+use super::git::{self, GitError};
+use super::outcome::{Outcome, one_line};
+use super::settings::ADDED;
+use super::target::register;
+use super::url::RemoteUrl;
+use crate::admin::AddRemote;
+use crate::branch::sql_literal;
+use crate::observe::progress::Progress;
+use crate::observe::time::unix_seconds;
+use crate::session::Context;
+
+/// Each look at the repository.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+/// Fetching what is there, to tell whose it is.
+const FETCH_MAX: Duration = Duration::from_secs(300);
+
+/// A remote that was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The database as Dolt spells it.
+    pub database: String,
+    /// Name of the remote.
+    pub name: String,
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// What was there: `no Dolt data yet`, `this database's data`.
+    pub found: &'static str,
+}
+
+/// A remote that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The database as it was named.
+    pub database: String,
+    /// Name of the remote.
+    pub name: String,
+    /// Where it was.
+    pub url: RemoteUrl,
+}
+
+/// Checks the repository, registers it with Dolt and remembers it; the first push is due at once.
+pub async fn add(
+    context: &Arc<Context>,
+    request: AddRemote,
+    by: &str,
+    progress: &Progress,
+) -> Result<Added, String> {
+    let AddRemote { database, url, name, init } = request;
+    let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
+    let Some(database) = listing.database(&database).map(str::to_owned) else {
+        return Err(format!("there is no database {database}; `branchline rig list` shows them"));
+    };
+    if !listing.branches(&database).any(|branch| branch == "main") {
+        return Err(format!("{database} has no branch main, and no other branch is ever pushed"));
+    }
+    let added = added(context)?;
+    if let Some(configured) = context.remotes.settings().databases.get(&database.to_lowercase())
+        && configured.url.is_some()
+        && !configured.origin.contains(ADDED)
+    {
+        return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
+    }
+    if let Some((other, purpose)) = other_user(context, &database, &url) {
+        return Err(format!(
+            "{url} is {purpose} of {other} already; a repository holds one database: use one of its own for {database}"
+        ));
+    }
+    let _turn = context.remotes.turns.take(&database, Some(&url.repository())).await;
+    progress.step("look at the repository", None);
+    let mut refs = git::refs(&url, LOOK_MAX).await.map_err(|error| unfit(&url, &error))?;
+    if refs.branches == 0 {
+        if !init {
+            return Err(format!(
+                "{url} has no branch, and Dolt's data needs one beside it; add it with --init to make one with an empty \
+                 commit, or push one yourself"
+            ));
+        }
+        progress.step("make a first branch", None);
+        first_branch(context, &url).await?;
+        refs = git::refs(&url, LOOK_MAX).await.map_err(|error| unfit(&url, &error))?;
+    }
+    let _touch = context.bypass.as_ref().map(|bypass| bypass.touch(&database));
+    let said = |error: CallError| format!("{url}: {}", one_line(&url.hide_in(&error.to_string())));
+    let mut session = RemoteSession::open(context, &database, true).await.map_err(said)?;
+    let sql = format!("SELECT url FROM dolt_remotes WHERE name = {}", sql_literal(&name));
+    let before: Option<String> = session.value(&sql).await.map_err(said)?;
+    register(&mut session, &name, &url).await.map_err(said)?;
+    let mut found = "no Dolt data yet";
+    if refs.dolt_data.is_some() {
+        progress.step("see whose data is there", None);
+        found = "this database's data";
+        let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&name));
+        let whose = match session.call(&fetch, FETCH_MAX).await {
+            Ok(_) => {
+                let theirs = sql_literal(&format!("{name}/main"));
+                session.value::<String>(&format!("SELECT dolt_merge_base('main', {theirs})")).await.map(drop)
+            }
+            // Its data has no main.
+            Err(CallError::Refused(text)) if text.contains("no branches found") => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = whose {
+            put_back(&mut session, &name, before.as_deref()).await;
+            return Err(match &error {
+                CallError::Refused(text) if Outcome::of(text) == Outcome::OtherData => format!(
+                    "{url} has the data of another database; use an empty repository for {database}, or bring that data \
+                     here with `branchline clone`"
+                ),
+                _ => said(error),
+            });
+        }
+    }
+    let remote = AddedRemote {
+        database: database.clone(),
+        name: name.clone(),
+        url: url.clone(),
+        by: by.to_owned(),
+        at: unix_seconds(SystemTime::now()),
+    };
+    let remotes = Arc::clone(&context.remotes);
+    let kept = tokio::task::spawn_blocking(move || {
+        if let Ok(added) = &remotes.added {
+            added.add(remote).map_err(|error| error.to_string())?;
+        }
+        // Whoever adds it has looked at what is there.
+        remotes.records.forget_seen(&database);
+        remotes.read_settings();
+        Ok::<_, String>(database)
+    });
+    let _ = added;
+    let database = kept.await.map_err(|error| error.to_string())??;
+    context.remotes.wake.notify_one();
+    tracing::info!(database, remote = name, %url, by, "main is pushed there from now on");
+    Ok(Added { database, name, url, found })
+}
+
+/// Ends the pushes of a database that was given its remote at run time.
+pub async fn remove(context: &Arc<Context>, database: &str) -> Result<Removed, String> {
+    let all = added(context)?.all();
+    let Some(remote) = all.into_iter().find(|remote| remote.database.eq_ignore_ascii_case(database)) else {
+        return Err(match context.remotes.settings().databases.get(&database.to_lowercase()) {
+            Some(configured) => {
+                format!("where {database} goes is set by {}: remove it there", configured.origin)
+            }
+            None => format!("{database} has no remote; `branchline remote list` shows them"),
+        });
+    };
+    let remotes = Arc::clone(&context.remotes);
+    let of = remote.database.clone();
+    let forgotten = tokio::task::spawn_blocking(move || {
+        if let Ok(added) = &remotes.added {
+            added.remove(&of).map_err(|error| error.to_string())?;
+        }
+        remotes.read_settings();
+        Ok::<_, String>(())
+    });
+    forgotten.await.map_err(|error| error.to_string())??;
+    context.remotes.wake.notify_one();
+    // Not while it is being pushed; and without it Dolt would push there only if somebody asks it to.
+    let _turn = context.remotes.turns.take(&remote.database, Some(&remote.url.repository())).await;
+    let unregistered = async {
+        let mut session = RemoteSession::open(context, &remote.database, true).await?;
+        session.rows(&format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&remote.name))).await
+    };
+    if let Err(error) = unregistered.await {
+        let error = remote.url.hide_in(&error.to_string());
+        tracing::warn!(database = remote.database, remote = remote.name, error, "Dolt still has the remote");
+    }
+    Ok(Removed { database: remote.database, name: remote.name, url: remote.url })
+}
+
+fn added(context: &Context) -> Result<&AddedRemotes, String> {
+    context.remotes.added.as_ref().map_err(Clone::clone)
+}
+
+/// Whose repository it is already, and as what.
+fn other_user(context: &Context, database: &str, url: &RemoteUrl) -> Option<(String, &'static str)> {
+    let repository = url.repository();
+    let settings = context.remotes.settings();
+    for remote in settings.databases.values() {
+        let is_own = remote.database.eq_ignore_ascii_case(database);
+        if !is_own && remote.url.as_ref().is_some_and(|url| url.repository() == repository) {
+            return Some((remote.database.clone(), "the remote"));
+        }
+        if remote.ledger.as_ref().is_some_and(|ledger| ledger.remote.repository() == repository) {
+            return Some((remote.database.clone(), "the public ledger"));
+        }
+    }
+    let targets = &context.remotes.schedule().targets;
+    let other = targets.values().find(|target| {
+        !target.database.eq_ignore_ascii_case(database) && target.url.repository() == repository
+    });
+    other.map(|target| (target.database.clone(), "the remote"))
+}
+
+async fn first_branch(context: &Context, url: &RemoteUrl) -> Result<(), String> {
+    let scratch = context.remotes.state_dir().join(format!("git-init-{}", std::process::id()));
+    let made = async {
+        tokio::fs::create_dir_all(&scratch)
+            .await
+            .map_err(|error| format!("{}: {error}", scratch.display()))?;
+        git::init(url, &scratch, LOOK_MAX).await.map_err(|error| unfit(url, &error))
+    };
+    let made = made.await;
+    let _ = tokio::fs::remove_dir_all(&scratch).await;
+    made
+}
+
+/// As Dolt had it.
+async fn put_back(session: &mut RemoteSession, name: &str, before: Option<&str>) {
+    let name = sql_literal(name);
+    let _ = session.rows(&format!("CALL DOLT_REMOTE('remove', {name})")).await;
+    if let Some(url) = before {
+        let _ = session.rows(&format!("CALL DOLT_REMOTE('add', {name}, {})", sql_literal(url))).await;
+    }
+}
+
+fn unfit(url: &RemoteUrl, error: &GitError) -> String {
+    let advice = match error.outcome {
+        Outcome::Unreachable | Outcome::Timeout | Outcome::DoltError => {
+            "the repository must exist and be reachable from this machine: try `git ls-remote URL`"
+        }
+        other => other.advice(),
+    };
+    format!("{url} can't be used: {}; {advice}", error.text)
+}

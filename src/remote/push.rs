@@ -1,0 +1,243 @@
+//! Owns one push of main: look at the remote, compare, push, look again.
+//! Does not decide when. Always: at most one at a time per database and repository; only main, never by force; "pushed"
+//! means that the remote was seen to have it; what became of a push that was cut off is seen by the next one's first look.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::call::{CallError, RemoteSession};
+use super::core::Why;
+use super::git::{self, GitError};
+use super::outcome::{Outcome, Record, one_line};
+use super::records::Seen;
+use super::target::{Target, register};
+use crate::branch::sql_literal;
+use crate::config::OnBehind;
+use crate::observe::time::unix_seconds;
+use crate::session::Context;
+
+/// Asking a repository what it has takes no longer than this.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// How a push ended, before it is written down.
+#[derive(Debug, Default)]
+struct Ended {
+    outcome: Option<Outcome>,
+    text: String,
+    commits: u64,
+    bytes: Option<u64>,
+    seen: Option<Seen>,
+}
+
+/// Why it went no further.
+struct Stop {
+    outcome: Outcome,
+    text: String,
+}
+
+impl Stop {
+    fn new(outcome: Outcome, text: impl Into<String>) -> Self {
+        Self { outcome, text: text.into() }
+    }
+}
+
+impl From<GitError> for Stop {
+    fn from(error: GitError) -> Self {
+        Self::new(error.outcome, error.text)
+    }
+}
+
+impl From<CallError> for Stop {
+    fn from(error: CallError) -> Self {
+        let text = one_line(&error.to_string());
+        match &error {
+            CallError::Refused(said) => Self::new(Outcome::of(said), text),
+            CallError::Timeout(_) => Self::new(Outcome::Timeout, text),
+            CallError::Lost(_) => Self::new(Outcome::DoltError, text),
+        }
+    }
+}
+
+/// Pushes main if the remote has not got it. What came of it is remembered.
+pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
+    let _turn = context.remotes.turns.take(&target.database, Some(&target.url.repository())).await;
+    let (at, began) = (unix_seconds(SystemTime::now()), Instant::now());
+    let mut ended = Ended::default();
+    // Tracking branches are refs of the database too.
+    let touch = context.bypass.as_ref().map(|bypass| bypass.touch(&target.database));
+    let tried = run(context, target, began + timeout, &mut ended).await;
+    drop(touch);
+    if let Err(Stop { outcome, text }) = tried {
+        (ended.outcome, ended.text) = (Some(outcome), target.url.hide_in(&text));
+    }
+    let record = Record {
+        at,
+        why: why.as_str().to_owned(),
+        outcome: ended.outcome.unwrap_or(Outcome::DoltError),
+        commits: ended.commits,
+        bytes: ended.bytes,
+        took_ms: began.elapsed().as_millis() as u64,
+        head: ended.seen.as_ref().map(|seen| seen.head.clone()),
+        text: ended.text,
+    };
+    let (remotes, database, kept, seen) =
+        (Arc::clone(&context.remotes), target.database.clone(), record.clone(), ended.seen);
+    let written = tokio::task::spawn_blocking(move || remotes.records.add(&database, kept, seen));
+    let _ = written.await;
+    match record.outcome {
+        Outcome::UpToDate => tracing::debug!(database = target.database, remote = %target.url, "up to date"),
+        Outcome::Pushed => tracing::info!(database = target.database, remote = %target.url, "{record}"),
+        _ => tracing::warn!(database = target.database, remote = %target.url, "not pushed: {record}"),
+    }
+    record
+}
+
+async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mut Ended) -> Result<(), Stop> {
+    let left = || until.saturating_duration_since(Instant::now());
+    let repository = target.url.repository();
+    let known = context.remotes.records.seen(&target.database, &repository);
+    let refs = git::refs(&target.url, left().min(LOOK_MAX)).await?;
+    if refs.branches == 0 {
+        return Err(Stop::new(Outcome::NoBranch, "the repository has no branch"));
+    }
+    let mut session = RemoteSession::open(context, &target.database, true).await?;
+    register(&mut session, &target.name, &target.url).await?;
+    let head = main(&mut session).await?;
+    let theirs = match (&refs.dolt_data, &known) {
+        (None, None) => None,
+        // Dolt would loop for ever over a push to what it thinks is there.
+        (None, Some(_)) => {
+            let text = "refs/dolt/data is gone from the repository, which had it before";
+            return Err(Stop::new(Outcome::Rewritten, text));
+        }
+        (Some(data), Some(Seen { head, data: Some(then), .. })) if data == then => Some(head.clone()),
+        (Some(_), _) => {
+            let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
+            match session.call(&fetch, left()).await {
+                // Its data has no main.
+                Err(CallError::Refused(text)) if text.contains("no branches found") => None,
+                fetched => {
+                    fetched?;
+                    fetched_head(&mut session, target).await?
+                }
+            }
+        }
+    };
+    let seen = |head: String, data: Option<String>| Seen {
+        repository: repository.clone(),
+        head,
+        data,
+        at: unix_seconds(SystemTime::now()),
+    };
+    if let Some(theirs) = &theirs {
+        let base = merge_base(&mut session, theirs, &head).await?;
+        if *theirs == head {
+            ended.seen = Some(seen(head, refs.dolt_data));
+            ended.outcome = Some(Outcome::UpToDate);
+            return Ok(());
+        }
+        if base != *theirs {
+            let ahead = count(&mut session, &head, theirs).await?;
+            ended.commits = ahead;
+            let is_later = match &known {
+                Some(known) => merge_base(&mut session, &known.head, theirs).await? == known.head,
+                None => true,
+            };
+            if !is_later {
+                let text = format!(
+                    "its main is at {theirs}, which does not come after {}, what was last seen there",
+                    known.map(|known| known.head).unwrap_or_default()
+                );
+                return Err(Stop::new(Outcome::Rewritten, text));
+            }
+            // What is there now is what later looks are compared with.
+            ended.seen = Some(seen(theirs.clone(), refs.dolt_data));
+            let commits = if ahead == 1 { "commit" } else { "commits" };
+            return Err(Stop::new(Outcome::Behind, format!("it has {ahead} {commits} that main has not")));
+        }
+        ended.commits = count(&mut session, theirs, &head).await?;
+    } else {
+        ended.commits = session
+            .value(&format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&head)))
+            .await?
+            .unwrap_or(0);
+    }
+    let before = size(context, target).await;
+    let push = format!("CALL DOLT_PUSH({}, 'main')", sql_literal(&target.name));
+    session.call(&push, left()).await?;
+    // Dolt answers by what it remembers of the remote: only a look there tells.
+    let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
+    session.call(&fetch, left()).await?;
+    let there = fetched_head(&mut session, target).await?;
+    let data = git::refs(&target.url, left().min(LOOK_MAX)).await?.dolt_data;
+    let (Some(there), Some(data)) = (there, data) else {
+        return Err(Stop::new(Outcome::DoltError, "Dolt says that it pushed, and the remote has nothing"));
+    };
+    if merge_base(&mut session, &head, &there).await? != head {
+        let text = format!("Dolt says that it pushed {head}, and the remote is at {there}");
+        return Err(Stop::new(Outcome::DoltError, text));
+    }
+    ended.bytes = before.zip(size(context, target).await).map(|(before, after)| after.saturating_sub(before));
+    ended.seen = Some(seen(there, Some(data)));
+    ended.outcome = Some(Outcome::Pushed);
+    Ok(())
+}
+
+async fn main(session: &mut RemoteSession) -> Result<String, Stop> {
+    let head: Option<String> = session.value("SELECT dolt_hashof('main')").await?;
+    head.ok_or_else(|| Stop::new(Outcome::DoltError, "the database has no branch main"))
+}
+
+/// Where the remote's main was at the last fetch.
+pub(super) async fn fetched_head(
+    session: &mut RemoteSession,
+    target: &Target,
+) -> Result<Option<String>, CallError> {
+    let name = sql_literal(&format!("remotes/{}", target.tracking()));
+    session.value(&format!("SELECT hash FROM dolt_remote_branches WHERE name = {name}")).await
+}
+
+async fn merge_base(session: &mut RemoteSession, one: &str, other: &str) -> Result<String, Stop> {
+    let sql = format!("SELECT dolt_merge_base({}, {})", sql_literal(one), sql_literal(other));
+    let other_data = || Stop::new(Outcome::OtherData, "the repository has the data of another database");
+    match session.value(&sql).await {
+        Ok(Some(base)) => Ok(base),
+        Ok(None) => Err(other_data()),
+        Err(CallError::Refused(text)) if text.contains("no common ancestor") => Err(other_data()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Commits of `to` that `from` has not.
+pub(super) async fn count(session: &mut RemoteSession, from: &str, to: &str) -> Result<u64, CallError> {
+    let sql = format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&format!("{from}..{to}")));
+    Ok(session.value(&sql).await?.unwrap_or(0))
+}
+
+/// Bytes of Dolt's copies of the database's git repositories.
+async fn size(context: &Context, target: &Target) -> Option<u64> {
+    let dir = context.remotes.database_dir(&target.database)?.join(".dolt/git-remote-cache");
+    tokio::task::spawn_blocking(move || tree_bytes(dir)).await.ok()
+}
+
+fn tree_bytes(root: PathBuf) -> u64 {
+    let (mut bytes, mut dirs) = (0, vec![root]);
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => dirs.push(entry.path()),
+                Ok(meta) => bytes += meta.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+/// Whether the outcome asks for a merge of what the remote has.
+pub fn wants_merge(target: &Target, record: &Record) -> bool {
+    record.outcome == Outcome::Behind && target.on_behind == OnBehind::Merge
+}

@@ -1,0 +1,152 @@
+//! Owns what a push needs to know: which database goes where, under which name.
+//! Does not push. Always: the URL is one that `RemoteUrl` takes, also where Dolt's own configuration names it.
+
+use super::call::{CallError, RemoteSession};
+use super::url::RemoteUrl;
+use crate::branch::{sql_identifier, sql_literal};
+use crate::config::OnBehind;
+use crate::session::Context;
+
+/// A database and its remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// As Dolt spells it.
+    pub database: String,
+    /// Name of the remote.
+    pub name: String,
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// What is done when the remote has commits that main has not.
+    pub on_behind: OnBehind,
+    /// Whether a heartbeat pushes what no commit has announced.
+    pub heartbeat: bool,
+    /// Who says so.
+    pub origin: String,
+}
+
+impl Target {
+    /// `remotes/origin/main`, as Dolt's functions take it.
+    pub fn tracking(&self) -> String {
+        format!("{}/main", self.name)
+    }
+}
+
+/// A database that can't be pushed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untargeted {
+    /// As it is configured.
+    pub database: String,
+    /// Name of the remote.
+    pub name: String,
+    /// What to do.
+    pub why: String,
+    /// Who wants it pushed.
+    pub origin: String,
+}
+
+/// All that is to be pushed, by the present settings; and what can't be.
+pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>), String> {
+    let settings = context.remotes.settings();
+    let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
+    let (mut targets, mut untargeted) = (Vec::new(), Vec::new());
+    for remote in settings.databases.values().filter(|remote| remote.push) {
+        let refuse = |why: String| Untargeted {
+            database: remote.database.clone(),
+            name: remote.name.clone(),
+            why,
+            origin: remote.origin.clone(),
+        };
+        let Some(database) = listing.database(&remote.database) else {
+            untargeted.push(refuse("there is no such database".to_owned()));
+            continue;
+        };
+        if !listing.branches(database).any(|branch| branch == "main") {
+            untargeted.push(refuse("it has no branch main, and no other branch is ever pushed".to_owned()));
+            continue;
+        }
+        let url = match &remote.url {
+            Some(url) => Ok(url.clone()),
+            None => of_dolt(context, database, &remote.name).await,
+        };
+        match url {
+            Ok(url) => targets.push(Target {
+                database: database.to_owned(),
+                name: remote.name.clone(),
+                url,
+                on_behind: remote.on_behind.unwrap_or(settings.on_behind),
+                heartbeat: remote.heartbeat,
+                origin: remote.origin.clone(),
+            }),
+            Err(why) => untargeted.push(refuse(why)),
+        }
+    }
+    if let Some(name) = &settings.discover {
+        for database in listing.databases() {
+            if settings.databases.contains_key(&database.to_lowercase())
+                || !listing.branches(database).any(|branch| branch == "main")
+            {
+                continue;
+            }
+            if let Ok(url) = of_dolt(context, database, name).await {
+                targets.push(Target {
+                    database: database.to_owned(),
+                    name: name.clone(),
+                    url,
+                    on_behind: settings.on_behind,
+                    heartbeat: true,
+                    origin: crate::town::daemon_json::PATH.to_owned(),
+                });
+            }
+        }
+    }
+    // Whoever comes second would push over the first one's data, if git let it.
+    let mut taken = std::collections::BTreeMap::<String, String>::new();
+    targets.retain(|target| match taken.get(&target.url.repository()) {
+        Some(first) => {
+            let why = format!(
+                "{} is {first}'s repository already; a repository holds one database: `branchline remote add` with one \
+                 of its own",
+                target.url
+            );
+            let (database, name, origin) = (target.database.clone(), target.name.clone(), target.origin.clone());
+            untargeted.push(Untargeted { database, name, why, origin });
+            false
+        }
+        None => {
+            taken.insert(target.url.repository(), target.database.clone());
+            true
+        }
+    });
+    Ok((targets, untargeted))
+}
+
+/// What Dolt's `dolt_remotes` says of a name.
+async fn of_dolt(context: &Context, database: &str, name: &str) -> Result<RemoteUrl, String> {
+    let sql = format!(
+        "SELECT url FROM {}.dolt_remotes WHERE name = {}",
+        sql_identifier(database),
+        sql_literal(name)
+    );
+    let rows = context.dolt.control().rows(&sql, Vec::new()).await.map_err(|error| error.to_string())?;
+    let url = rows.into_iter().next().and_then(|mut row| row.take_opt::<String, _>(0)?.ok());
+    let url = url
+        .ok_or_else(|| format!("Dolt has no remote {name} for it: `branchline remote add {database} URL`"))?;
+    RemoteUrl::parse(&url).map_err(|error| format!("Dolt's remote {name}: {error}"))
+}
+
+/// Sees to it that Dolt knows the remote by this name and URL.
+pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) -> Result<(), CallError> {
+    let literal = sql_literal(name);
+    let sql = format!("SELECT url FROM dolt_remotes WHERE name = {literal}");
+    let there: Option<String> = session.value(&sql).await?;
+    match there {
+        Some(there) if there == url.reveal() => return Ok(()),
+        // Takes its tracking branches with it: they are another repository's.
+        Some(_) => {
+            session.rows(&format!("CALL DOLT_REMOTE('remove', {literal})")).await?;
+        }
+        None => {}
+    }
+    session.rows(&format!("CALL DOLT_REMOTE('add', {literal}, {})", sql_literal(url.reveal()))).await?;
+    Ok(())
+}

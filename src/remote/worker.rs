@@ -1,0 +1,243 @@
+//! Owns the shell of the push schedule: notices commits and changed settings, runs the pushes, tells who waits.
+//! Does not decide when (`core` does) and does not push (`push` does). Always: not in a client's path; a push that is cut
+//! off by our end has its processes ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Line, Why};
+use super::outcome::{Outcome, Record};
+use super::push::push_once;
+use super::settings::Signature;
+use super::target::{Target, targets};
+use crate::observe::progress::Progress;
+use crate::observe::time::unix_seconds;
+use crate::session::Context;
+
+/// Files and databases are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until `stopping`.
+pub async fn run(context: Arc<Context>, stopping: CancellationToken) {
+    let mut worker = Worker { signature: None, databases: None, pushes: JoinSet::new() };
+    let mut look_at = tokio::time::Instant::now();
+    loop {
+        if tokio::time::Instant::now() >= look_at {
+            look_at = tokio::time::Instant::now() + LOOK_EVERY;
+            worker.look(&context).await;
+        }
+        let next = worker.begin(&context);
+        let wake_at = next.map_or(look_at, |next| next.min(look_at));
+        tokio::select! {
+            () = stopping.cancelled() => break,
+            () = context.remotes.wake.notified() => {}
+            Some(ended) = worker.pushes.join_next() => {
+                if let Ok((line, record)) = ended {
+                    end(&context, &line, &record);
+                }
+            }
+            () = tokio::time::sleep_until(wake_at) => {}
+        }
+    }
+    // Each one's call ends what it began.
+    worker.pushes.shutdown().await;
+}
+
+struct Worker {
+    signature: Option<Signature>,
+    /// What the schedule was made from.
+    databases: Option<(Arc<crate::config::RemotesConfig>, Vec<String>)>,
+    pushes: JoinSet<(Line, Record)>,
+}
+
+impl Worker {
+    /// Takes up changed files, and databases that came or went.
+    async fn look(&mut self, context: &Arc<Context>) {
+        let remotes = Arc::clone(&context.remotes);
+        let before = self.signature.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let signature = remotes.files.signature();
+            if before.as_ref() != Some(&signature) {
+                remotes.read_settings();
+            }
+            signature
+        });
+        self.signature = read.await.ok();
+        let Ok(listing) = context.branches.listing().await else { return };
+        let names = listing.databases().map(str::to_owned).collect();
+        let now = (context.remotes.settings(), names);
+        let is_same = self
+            .databases
+            .as_ref()
+            .is_some_and(|(settings, names)| Arc::ptr_eq(settings, &now.0) && *names == now.1);
+        // A database that can't be pushed may be put right in Dolt, which no file tells.
+        let is_complete = context.remotes.schedule().untargeted.is_empty();
+        if is_same && is_complete && now.0.discover.is_none() {
+            return;
+        }
+        let Ok((targets, untargeted)) = targets(context).await else { return };
+        self.databases = Some(now);
+        let lines = targets.iter().map(line).collect();
+        let mut schedule = context.remotes.schedule();
+        for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
+            tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
+        }
+        schedule.core.set_lines(lines);
+        schedule.untargeted = untargeted;
+        schedule.targets =
+            targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
+        let targets = &schedule.targets;
+        let gone: Vec<String> =
+            schedule.waiting.keys().filter(|database| !targets.contains_key(*database)).cloned().collect();
+        for database in gone {
+            schedule.waiting.remove(&database);
+        }
+    }
+
+    /// Begins what is due; when to look again.
+    fn begin(&mut self, context: &Arc<Context>) -> Option<tokio::time::Instant> {
+        let now = tokio::time::Instant::now().into_std();
+        let timeout = context.remotes.settings().timeout;
+        let mut schedule = context.remotes.schedule();
+        for database in std::mem::take(&mut schedule.moved) {
+            schedule.core.mark(&database, now);
+        }
+        let turns = &context.remotes.turns;
+        let begun = schedule.core.begin(now, |database| turns.is_held(database));
+        for (line, why) in begun {
+            let Some(target) = schedule.targets.get(&line.database).cloned() else {
+                schedule.core.end(&line.database, false, 0.0, now);
+                continue;
+            };
+            let waiting = schedule.waiting.remove(&line.database).unwrap_or_default();
+            let context = Arc::clone(context);
+            self.pushes.spawn(async move {
+                let record = push(&context, &target, why, timeout).await;
+                for waits in waiting {
+                    let _ = waits.send(record.clone());
+                }
+                (line, record)
+            });
+        }
+        schedule.core.next(now).map(tokio::time::Instant::from_std)
+    }
+}
+
+/// One push, in a task of its own, so that a fault of ours in it is its failure and no more.
+async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
+    let began = unix_seconds(std::time::SystemTime::now());
+    let (task_context, task_target) = (Arc::clone(context), target.clone());
+    let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        push_once(&task_context, &task_target, why, timeout).await
+    }));
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(database = target.database, %error, "a push ended by a fault of Branchline's");
+        Record {
+            at: began,
+            why: why.as_str().to_owned(),
+            outcome: Outcome::DoltError,
+            commits: 0,
+            bytes: None,
+            took_ms: 0,
+            head: None,
+            text: "it ended by a fault of Branchline's, which is in its log".to_owned(),
+        }
+    })
+}
+
+fn end(context: &Context, line: &Line, record: &Record) {
+    let mut schedule = context.remotes.schedule();
+    let now = tokio::time::Instant::now().into_std();
+    schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);
+}
+
+fn line(target: &Target) -> Line {
+    // Any change of what is configured is tried at once.
+    let configured =
+        format!("{}\n{}\n{:?}\n{}", target.name, target.url.reveal(), target.on_behind, target.origin);
+    Line {
+        database: target.database.to_lowercase(),
+        repository: target.url.repository(),
+        heartbeat: target.heartbeat,
+        configured: xxhash_rust::xxh3::xxh3_64(configured.as_bytes()),
+    }
+}
+
+/// 0 to 1.
+fn jitter() -> f64 {
+    let mut bytes = [0; 2];
+    match getrandom(&mut bytes, GetRandomFlags::empty()) {
+        Ok(_) => f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX),
+        Err(_) => 0.5,
+    }
+}
+
+/// Pushes a database as soon as possible, whatever failed before; `None` if it is pushed nowhere.
+pub async fn push_now(context: &Context, database: &str) -> Option<Record> {
+    let (sender, pushed) = oneshot::channel();
+    {
+        let mut schedule = context.remotes.schedule();
+        let database = database.to_lowercase();
+        if !schedule.core.ask(&database) {
+            return None;
+        }
+        schedule.waiting.entry(database).or_default().push(sender);
+    }
+    context.remotes.wake.notify_one();
+    pushed.await.ok()
+}
+
+/// Pushes these databases, or all that have a remote; what became of each.
+pub async fn push_all(
+    context: &Arc<Context>,
+    databases: Vec<String>,
+    progress: &Progress,
+) -> Result<Vec<(String, Record)>, String> {
+    let wanted: Vec<String> = if databases.is_empty() {
+        context.remotes.schedule().targets.values().map(|target| target.database.clone()).collect()
+    } else {
+        databases
+    };
+    if wanted.is_empty() {
+        return Err("no database has a remote; `branchline remote add DB URL` gives it one".to_owned());
+    }
+    for database in &wanted {
+        if context.remotes.target(database).is_none() {
+            return Err(no_remote(context, database));
+        }
+    }
+    progress.step("push", Some(wanted.len() as u64));
+    let mut pushes = JoinSet::new();
+    for (at, database) in wanted.into_iter().enumerate() {
+        let context = Arc::clone(context);
+        pushes.spawn(async move { (at, push_now(&context, &database).await, database) });
+    }
+    let mut all = Vec::new();
+    while let Some(pushed) = pushes.join_next().await {
+        let (at, record, database) = pushed.map_err(|error| error.to_string())?;
+        progress.advance(1);
+        let record =
+            record.ok_or_else(|| format!("{database} lost its remote meanwhile; nothing was pushed"))?;
+        all.push((at, database, record));
+    }
+    all.sort_by_key(|(at, ..)| *at);
+    Ok(all.into_iter().map(|(_, database, record)| (database, record)).collect())
+}
+
+/// Why a database isn't pushed.
+pub fn no_remote(context: &Context, database: &str) -> String {
+    let schedule = context.remotes.schedule();
+    let refused = schedule.untargeted.iter().find(|refused| refused.database.eq_ignore_ascii_case(database));
+    match refused {
+        Some(refused) => format!("{database} can't be pushed: {} ({})", refused.why, refused.origin),
+        None => format!(
+            "{database} has no remote that it is pushed to; `branchline remote list` shows them, `branchline remote add \
+             {database} URL` gives it one"
+        ),
+    }
+}
