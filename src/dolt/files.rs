@@ -23,6 +23,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 const CONNECTIONS_EXTRA: usize = 50;
 /// Idle sessions are Branchline's business, not Dolt's.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The link that it is run through, beside its home.
+pub(super) const PROGRAM: &str = "branchline-dolt";
 const REMEDY: &str = "give another --state-dir";
 
 /// Where everything is.
@@ -75,7 +77,7 @@ impl Files {
             config: state_dir.join("dolt.yaml"),
             socket: state_dir.join("dolt.sock"),
             socket_dir: None,
-            program: state_dir.join("branchline-dolt"),
+            program: state_dir.join(PROGRAM),
             log: state_dir.join("dolt.log"),
             published: state_dir.join("dolt.json"),
             connections_max: config.limits.clients_max.saturating_add(CONNECTIONS_EXTRA),

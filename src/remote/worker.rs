@@ -92,6 +92,18 @@ impl Worker {
         schedule.targets =
             targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
         let targets = &schedule.targets;
+        // Peers are noted by their own URLs.
+        let peers: Vec<(String, String)> = context
+            .remotes
+            .settings()
+            .databases
+            .iter()
+            .flat_map(|(name, of)| of.peers.iter().map(|peer| (name.clone(), peer.url.to_string())))
+            .collect();
+        context.alerts.keep(|database, remote| {
+            targets.get(database).is_some_and(|target| target.url.to_string() == remote)
+                || peers.iter().any(|(name, url)| (name.as_str(), url.as_str()) == (database, remote))
+        });
         let gone: Vec<String> =
             schedule.waiting.keys().filter(|database| !targets.contains_key(*database)).cloned().collect();
         for database in gone {
@@ -152,6 +164,10 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
 
 fn end(context: &Context, line: &Line, record: &Record) {
     let mut schedule = context.remotes.schedule();
+    // Not of one that was removed meanwhile.
+    if let Some(target) = schedule.targets.get(&line.database) {
+        context.alerts.note(&target.database, &target.url.to_string(), record.outcome, &record.text);
+    }
     let now = tokio::time::Instant::now().into_std();
     schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);
 }

@@ -126,7 +126,10 @@ impl Backend for LiveConsole {
             },
             lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
-            alerts: facts.alerts.into_iter().chain(self.context.book.alerts().into_values()).collect(),
+            alerts: {
+                let own = facts.alerts.into_iter().chain(self.context.book.alerts().into_values());
+                own.chain(self.context.alerts.lines()).collect()
+            },
         }
     }
 

@@ -55,6 +55,13 @@ const COMMANDS: &[(&str, &str)] = &[
     ("SHOW REMOTE STATUS ['database']", "how far each remote is behind, the last outcome, the next try"),
     ("PUSH ['database', …]", "push main now; all that have a remote if none is named"),
     ("SHOW PUSHES 'database' [LIMIT n]", "the last pushes, newest first, 100 at most"),
+    (
+        "SHOW ALERTS [ALL]",
+        "what is wrong with remotes and backups, and who was told; ALL: also what was over within 24 hours",
+    ),
+    ("SHOW BACKUPS", "the last backup of each database, the last error, the next one"),
+    ("BACKUP 'database' 'dir'", "copy the whole database there: every branch, with what is not committed"),
+    ("RESTORE 'dir' 'database' [REPLACE]", "make a database from such a copy"),
     ("SHOW JOBS", "long work that runs, or ended within the last 15 minutes"),
     ("SHOW JOB id [RESULT]", "how far it is; what came of it"),
     ("KILL id", "end a client"),

@@ -222,8 +222,8 @@ impl Core {
             Outcome::Rewritten => (Some(Kind::Rewritten), &[Kind::Behind]),
             // Who is refused by a rule of the remote has been let in.
             Outcome::Rejected => (None, &[Kind::Auth]),
-            // It holds nothing at all.
-            Outcome::NoBranch => (None, &[Kind::Behind]),
+            // It holds nothing at all, or nothing that has to do with ours.
+            Outcome::NoBranch | Outcome::OtherData => (None, &[Kind::Behind]),
             Outcome::Unreachable | Outcome::Timeout | Outcome::DoltError => (None, &[]),
             Outcome::UpToDate | Outcome::Pushed => (None, &[]),
         };
@@ -282,6 +282,15 @@ impl Core {
         self.unwell.retain(|(name, _), _| *name != database);
         let is_it = |key: &&Key| key.line.0 == database && key.kind != Kind::Backup;
         let keys: Vec<Key> = self.raised.keys().filter(is_it).cloned().collect();
+        keys.iter().filter_map(|key| self.end(key, now)).collect()
+    }
+
+    /// Whatever was wrong with a remote that is not `there` any more is over. `there` gets the database in lower case.
+    pub fn keep(&mut self, there: impl Fn(&str, &str) -> bool, now: u64) -> Vec<Action> {
+        self.unwell.retain(|(database, remote), _| there(database, remote));
+        let is_gone =
+            |key: &&Key| key.kind != Kind::Backup && !there(key.line.0.as_str(), key.line.1.as_str());
+        let keys: Vec<Key> = self.raised.keys().filter(is_gone).cloned().collect();
         keys.iter().filter_map(|key| self.end(key, now)).collect()
     }
 

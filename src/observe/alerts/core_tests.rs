@@ -119,6 +119,10 @@ fn a_removed_remote_ends_its_alerts_but_not_those_of_backups() {
     assert!(core.raise(Kind::Backup, said, 2).is_some());
     assert_eq!(shown(&core.forget("A", 3)), ["-auth 1"]);
     assert!(core.tick(2000).is_empty(), "it is not failing any more");
+    core.remote_outcome("A", "x", Outcome::Auth, "", 2001);
+    core.remote_outcome("A", "y", Outcome::Auth, "", 2002);
+    assert_eq!(shown(&core.keep(|database, remote| (database, remote) == ("a", "y"), 2003)), ["-auth 2001"]);
+    assert_eq!(shown(&core.forget("a", 2004)), ["-auth 2002"]);
     assert_eq!(core.raised().len(), 1);
     assert_eq!(shown(&Vec::from_iter(core.clear(Kind::Backup, "a", "/backups", 4))), ["-backup 2"]);
 }
@@ -154,6 +158,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Outcome::Auth,
         Outcome::NoBranch,
         Outcome::Timeout,
+        Outcome::OtherData,
         Outcome::DoltError,
     ])
 }

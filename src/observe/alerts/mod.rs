@@ -71,6 +71,11 @@ impl Alerts {
         self.change(|core, now| core.forget(database, now));
     }
 
+    /// Only these remotes are there now: a database in lower case, and the remote as it was noted.
+    pub fn keep(&self, there: impl Fn(&str, &str) -> bool) {
+        self.change(|core, now| core.keep(there, now));
+    }
+
     /// Something else is wrong.
     pub fn raise(&self, kind: Kind, said: Said<'_>) {
         let (remote, text) = (shown(said.remote), shown(said.text));
