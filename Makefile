@@ -15,6 +15,7 @@ run: dolt ## Serve a demo town on 127.0.0.1:PORT (default 3307), in the foregrou
 
 test: dolt ## Every test, with real Dolt and real clients; the last line is `N passed, N failed`
 	@tests/clients/prepare.sh >/dev/null
+	@tests/support/git/prepare.sh
 	@FUZZ_SECONDS=0 scripts/fuzz-check.sh
 	@scripts/run-tests.sh
 

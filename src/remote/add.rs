@@ -12,6 +12,7 @@ use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
 use super::target::register;
 use super::url::RemoteUrl;
+use super::worker::take_up;
 use crate::admin::AddRemote;
 use crate::branch::sql_literal;
 use crate::observe::progress::Progress;
@@ -138,7 +139,7 @@ pub async fn add(
     });
     let _ = added;
     let database = kept.await.map_err(|error| error.to_string())??;
-    context.remotes.wake.notify_one();
+    take_up(context).await;
     tracing::info!(database, remote = name, %url, by, "main is pushed there from now on");
     Ok(Added { database, name, url, found })
 }
@@ -164,7 +165,7 @@ pub async fn remove(context: &Arc<Context>, database: &str) -> Result<Removed, S
         Ok::<_, String>(())
     });
     forgotten.await.map_err(|error| error.to_string())??;
-    context.remotes.wake.notify_one();
+    take_up(context).await;
     // Not while it is being pushed; and without it Dolt would push there only if somebody asks it to.
     let _turn = context.remotes.turns.take(&remote.database, Some(&remote.url.repository())).await;
     let unregistered = async {

@@ -64,6 +64,9 @@ impl From<CallError> for Stop {
 /// Pushes main if the remote has not got it. What came of it is remembered.
 pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
     let _turn = context.remotes.turns.take(&target.database, Some(&target.url.repository())).await;
+    if context.remotes.target(&target.database).as_ref() != Some(target) {
+        return gone(why);
+    }
     let (at, began) = (unix_seconds(SystemTime::now()), Instant::now());
     let mut ended = Ended::default();
     // Tracking branches are refs of the database too.
@@ -93,6 +96,20 @@ pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeou
         _ => tracing::warn!(database = target.database, remote = %target.url, "not pushed: {record}"),
     }
     record
+}
+
+/// It was removed, or changed, while it waited for its turn.
+fn gone(why: Why) -> Record {
+    Record {
+        at: unix_seconds(SystemTime::now()),
+        why: why.as_str().to_owned(),
+        outcome: Outcome::DoltError,
+        commits: 0,
+        bytes: None,
+        took_ms: 0,
+        head: None,
+        text: "its remote was changed or removed before its turn; nothing was pushed".to_owned(),
+    }
 }
 
 async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mut Ended) -> Result<(), Stop> {

@@ -2,6 +2,7 @@
 //! Does not decide when (`core` does) and does not push (`push` does). Always: not in a client's path; a push that is cut
 //! off by our end has its processes ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::core::{Line, Why};
 use super::outcome::{Outcome, Record};
 use super::push::push_once;
 use super::settings::Signature;
+use super::state::Schedule;
 use super::target::{Target, targets};
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
@@ -80,34 +82,8 @@ impl Worker {
         if is_same && is_complete && now.0.discover.is_none() {
             return;
         }
-        let Ok((targets, untargeted)) = targets(context).await else { return };
-        self.databases = Some(now);
-        let lines = targets.iter().map(line).collect();
-        let mut schedule = context.remotes.schedule();
-        for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
-            tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
-        }
-        schedule.core.set_lines(lines);
-        schedule.untargeted = untargeted;
-        schedule.targets =
-            targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
-        let targets = &schedule.targets;
-        // Peers are noted by their own URLs.
-        let peers: Vec<(String, String)> = context
-            .remotes
-            .settings()
-            .databases
-            .iter()
-            .flat_map(|(name, of)| of.peers.iter().map(|peer| (name.clone(), peer.url.to_string())))
-            .collect();
-        context.alerts.keep(|database, remote| {
-            targets.get(database).is_some_and(|target| target.url.to_string() == remote)
-                || peers.iter().any(|(name, url)| (name.as_str(), url.as_str()) == (database, remote))
-        });
-        let gone: Vec<String> =
-            schedule.waiting.keys().filter(|database| !targets.contains_key(*database)).cloned().collect();
-        for database in gone {
-            schedule.waiting.remove(&database);
+        if take_up(context).await {
+            self.databases = Some(now);
         }
     }
 
@@ -138,6 +114,35 @@ impl Worker {
         }
         schedule.core.next(now).map(tokio::time::Instant::from_std)
     }
+}
+
+/// Makes the schedule what the settings and databases now ask for. Whether that could be told.
+pub(super) async fn take_up(context: &Context) -> bool {
+    let Ok((targets, untargeted)) = targets(context).await else { return false };
+    let lines = targets.iter().map(line).collect();
+    let mut schedule = context.remotes.schedule();
+    for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
+        tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
+    }
+    schedule.core.set_lines(lines);
+    schedule.untargeted = untargeted;
+    schedule.targets = targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
+    let Schedule { targets, waiting, .. } = &mut *schedule;
+    waiting.retain(|database, _| targets.contains_key(database));
+    end_alerts(context, targets);
+    drop(schedule);
+    context.remotes.wake.notify_one();
+    true
+}
+
+/// Of remotes that are not there any more. Peers are noted by their own URLs.
+fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
+    let settings = context.remotes.settings();
+    context.alerts.keep(|database, remote| {
+        let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
+        let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
+        is_target || peers.iter().any(|peer| peer.url.to_string() == remote)
+    });
 }
 
 /// One push, in a task of its own, so that a fault of ours in it is its failure and no more.

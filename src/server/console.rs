@@ -126,10 +126,15 @@ impl Backend for LiveConsole {
             },
             lanes: self.lanes().totals,
             disk: disk.await.unwrap_or_else(|error| Err(error.to_string())),
-            alerts: {
-                let own = facts.alerts.into_iter().chain(self.context.book.alerts().into_values());
-                own.chain(self.context.alerts.lines()).collect()
-            },
+            alerts: facts
+                .alerts
+                .into_iter()
+                .chain(self.context.book.alerts().into_values())
+                .chain(
+                    self.context.remotes.problems().into_iter().map(|problem| format!("remotes: {problem}")),
+                )
+                .chain(self.context.alerts.lines())
+                .collect(),
         }
     }
 

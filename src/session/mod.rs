@@ -25,6 +25,7 @@ mod kill;
 mod lanes;
 mod loss;
 mod prepared;
+mod remotes;
 mod rerun;
 mod routed;
 mod run;

@@ -78,6 +78,7 @@ impl Session {
         if incoming.is_whole() {
             self.client.skip(&incoming).await?;
         }
+        let _turn = self.turn_at_remotes(&mut job).await?;
         if let (Some(args), true) = (job.unit.fetches.take(), self.transaction.is_closed()) {
             self.fetch_first(&args).await?;
             // However long that took, its turn at the lane begins now.

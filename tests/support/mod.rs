@@ -8,6 +8,7 @@ pub mod branchline;
 pub mod client;
 pub mod direct;
 pub mod embedded;
+pub mod git;
 pub mod plain;
 pub mod polecat;
 pub mod process;

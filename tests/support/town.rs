@@ -29,12 +29,18 @@ pub struct Town {
 impl Town {
     /// Starts one with this config file.
     pub fn start(config: &str) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    /// The same with whatever `change` adds to the command.
+    pub fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("branchline.toml");
         std::fs::write(&file, config).expect("written");
         let socket = directory.path().join("sql.sock");
         let branchline = Branchline::start_with(|command| {
             command.arg("--config").arg(&file).arg("--socket").arg(&socket);
+            change(command);
         });
         Self { branchline, directory }
     }

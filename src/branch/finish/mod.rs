@@ -166,8 +166,7 @@ async fn all(
         && let Some(last) = all.iter_mut().rev().find_map(|(_, finished)| finished.as_mut().ok())
     {
         progress.step("push", None);
-        let mut pair = Pair::take(context).await?;
-        last.push = Some(push::push(&mut pair.reader, &database, &last.main).await);
+        last.push = Some(push::push(context, &database, &last.main).await);
     }
     Ok(all)
 }

@@ -115,6 +115,7 @@ pub(super) async fn run(
     let lanes =
         take_lanes(context, database, &[&branch, &found.main], (&request.by, &doing), request.wait).await;
     let mut lanes = lanes.map_err(|error| FinishError::Lane(error.to_string()))?;
+    let held = context.remotes.turns.hold(database);
     let work = Work { context, request, progress, database, main: &found.main, branch: &branch };
     let done = work.finish(pair, &mut lanes, found.is_snapshot).await;
     // Also after a failure: some of it may have happened.
@@ -123,17 +124,17 @@ pub(super) async fn run(
     if !request.keep {
         hold.gate.gone();
     }
-    drop((lanes, hold));
+    drop((lanes, hold, held));
     if request.push {
         progress.step("push", None);
-        finished.push = Some(push(&mut pair.reader, database, &found.main).await);
+        finished.push = Some(push(context, database, &found.main).await);
     }
     Ok(finished)
 }
 
 /// Finished before, or never there.
 async fn no_branch(
-    context: &Context,
+    context: &Arc<Context>,
     pair: &mut Pair,
     request: &FinishRequest,
     main: String,
@@ -148,7 +149,7 @@ async fn no_branch(
     let _touch = context.bypass.as_ref().map(|bypass| bypass.touch(&database));
     base::untag(&mut pair.writer, &tombstone.branch).await.map_err(FinishError::at("remove its base tag"))?;
     context.gates.gone(&database, &branch);
-    let push = if request.push { Some(push(&mut pair.reader, &database, &main).await) } else { None };
+    let push = if request.push { Some(push(context, &database, &main).await) } else { None };
     Ok(Finished {
         database,
         branch: tombstone.branch,

@@ -1,0 +1,67 @@
+//! A client's own calls of Dolt's remote procedures: they take turns with Branchline's pushes, which in turn keep away
+//! while a database is merged or garbage-collected. Decides nothing about lanes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ending::Ending;
+use super::job::Job;
+use super::routed::Session;
+use crate::dolt::procedures::{self, Network};
+use crate::remote::turns::{Held, Turn};
+use crate::statement::classify::Kind;
+use crate::statement::relay;
+
+/// Past a push's own time limit it is over.
+const BEYOND_TIMEOUT: Duration = Duration::from_secs(30);
+/// One who holds lanes must not wait for one who may be waiting for them.
+const WITH_LANES: Duration = Duration::from_secs(2);
+
+/// While these run, no push of the database begins.
+const HOLDING: [&str; 6] =
+    ["dolt_cherry_pick", "dolt_gc", "dolt_merge", "dolt_pull", "dolt_rebase", "dolt_revert"];
+
+/// What a statement keeps others from while it runs.
+#[derive(Debug, Default)]
+pub struct AtRemotes {
+    _turn: Option<Turn>,
+    _held: Option<Held>,
+}
+
+impl Session {
+    /// Waits for the database's turn at its remotes, if the command talks to one.
+    pub async fn turn_at_remotes(&mut self, job: &mut Job) -> Result<AtRemotes, Ending> {
+        let Some(runs) = &job.plan.runs else { return Ok(AtRemotes::default()) };
+        let calls = |wanted: &dyn Fn(&str) -> bool| {
+            runs.statements
+                .iter()
+                .any(|kind| matches!(kind, Kind::Call { procedure, .. } if wanted(procedure)))
+        };
+        let talks = |procedure: &str| {
+            procedures::call(procedure, None).is_some_and(|call| call.network != Network::None)
+        };
+        let (network, holding) = (calls(&talks), calls(&|procedure| HOLDING.contains(&procedure)));
+        if !network && !holding {
+            return Ok(AtRemotes::default());
+        }
+        let Some(lane) = self.current_lane() else { return Ok(AtRemotes::default()) };
+        let remotes = &self.context.remotes;
+        let held = holding.then(|| remotes.turns.hold(lane.database()));
+        let mut turn = None;
+        if network {
+            let wait = match self.transaction.is_closed() {
+                true => remotes.settings().timeout + BEYOND_TIMEOUT,
+                false => WITH_LANES,
+            };
+            turn = tokio::select! {
+                biased;
+                taken = tokio::time::timeout(wait, remotes.turns.take(lane.database(), None)) => taken.ok(),
+                ending = relay::client_gone(&mut self.client) => return Err(ending),
+            };
+            // However long that took, the statement's own time begins now.
+            job.deadline = Instant::now() + job.budget;
+        }
+        Ok(AtRemotes { _turn: turn, _held: held })
+    }
+}
