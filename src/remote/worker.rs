@@ -2,6 +2,7 @@
 //! Does not decide when (`core` does) and does not push (`push` does). Always: not in a client's path; a push that is cut
 //! off by our end has its processes ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,9 +130,20 @@ pub(super) async fn take_up(context: &Context) -> bool {
     schedule.targets = targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
     let Schedule { targets, waiting, .. } = &mut *schedule;
     waiting.retain(|database, _| targets.contains_key(database));
+    end_alerts(context, targets);
     drop(schedule);
     context.remotes.wake.notify_one();
     true
+}
+
+/// Of remotes that are not there any more. Peers are noted by their own URLs.
+fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
+    let settings = context.remotes.settings();
+    context.alerts.keep(|database, remote| {
+        let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
+        let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
+        is_target || peers.iter().any(|peer| peer.url.to_string() == remote)
+    });
 }
 
 /// One push, in a task of its own, so that a fault of ours in it is its failure and no more.
@@ -189,6 +201,10 @@ async fn merge_and_push(
 
 fn end(context: &Context, line: &Line, record: &Record) {
     let mut schedule = context.remotes.schedule();
+    // Not of one that was removed meanwhile.
+    if let Some(target) = schedule.targets.get(&line.database) {
+        context.alerts.note(&target.database, &target.url.to_string(), record.outcome, &record.text);
+    }
     let now = tokio::time::Instant::now().into_std();
     schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);
 }

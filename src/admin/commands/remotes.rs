@@ -35,7 +35,7 @@ pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Han
     })
 }
 
-fn job_row(id: u32) -> Answer {
+pub(super) fn job_row(id: u32) -> Answer {
     let mut table = Table::new(["job"]);
     table.row([id.into()]);
     Answer::Rows(table)
