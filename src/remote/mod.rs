@@ -3,12 +3,15 @@
 //! Always: nothing here is in a client's path; no password is asked for; no credential of a URL is shown.
 
 pub mod add;
+pub mod aside;
 pub mod assigned;
+pub mod backup;
 pub mod call;
 pub mod clone;
 pub mod core;
 pub mod fetch;
 pub mod git;
+pub mod ledger;
 pub mod outcome;
 pub mod peers;
 pub mod pull;

@@ -35,7 +35,7 @@ pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Han
     })
 }
 
-fn job_row(id: u32) -> Answer {
+pub(super) fn job_row(id: u32) -> Answer {
     let mut table = Table::new(["job"]);
     table.row([id.into()]);
     Answer::Rows(table)
@@ -49,7 +49,7 @@ fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {
     } else if tokens.take_words(&["SHOW", "PUSHES"]) {
         pushes(tokens)
     } else {
-        return None;
+        return super::ledger::view(tokens);
     })
 }
 
@@ -68,7 +68,7 @@ fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
     } else if tokens.take_words(&["CLONE"]) {
         clone(tokens)
     } else {
-        return None;
+        return super::ledger::work(tokens);
     })
 }
 
