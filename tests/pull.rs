@@ -386,7 +386,8 @@ fn a_peer_s_branch_is_for_queries_only_and_loses_nothing() {
         wait: std::time::Duration::from_secs(5),
         by: "test".to_owned(),
     };
-    let all = branchline::branch::finish::finish_all(&server.context, request, vec![], &Progress::default());
+    let progress = Progress::default();
+    let all = branchline::branch::finish::finish_all(&server.context, request, vec![], &progress);
     let all = server.run(all).expect("finished");
     assert!(all.iter().all(|(branch, _)| !branch.starts_with("peer/")), "{all:?}");
     let branches = rows(&mut server.direct("p"), "SELECT name FROM dolt_branches ORDER BY name");
