@@ -63,7 +63,12 @@ impl Town {
     }
 
     fn try_publish(&self, rule: &Rule, how: How) -> Result<Published, LedgerError> {
-        self.branchline.run(ledger::publish(&self.branchline.context, rule.clone(), how, &Progress::default()))
+        self.branchline.run(ledger::publish(
+            &self.branchline.context,
+            rule.clone(),
+            how,
+            &Progress::default(),
+        ))
     }
 
     fn publish(&self) -> Published {
@@ -119,7 +124,9 @@ fn no_open_text_and_no_excluded_column_is_in_a_clone_byte_by_byte() {
     assert_eq!((first.rows.as_slice(), first.pushed), (&[("issues".to_owned(), 4)][..], 2));
 
     // Between two publishings, one is closed and reopened, and one passes through an open text.
-    town.commit(&["UPDATE issues SET status = 'closed', title = 'SECRET-CLOSED-AND-REOPENED' WHERE id = 'a-2'"]);
+    town.commit(&[
+        "UPDATE issues SET status = 'closed', title = 'SECRET-CLOSED-AND-REOPENED' WHERE id = 'a-2'",
+    ]);
     town.commit(&["UPDATE issues SET status = 'open', title = 'SECRET-OPEN-ALWAYS' WHERE id = 'a-2'"]);
     town.commit(&["UPDATE issues SET title = 'SECRET-STILL-OPEN' WHERE id = 'a-3'"]);
     town.commit(&[
@@ -178,7 +185,8 @@ fn no_open_text_and_no_excluded_column_is_in_a_clone_byte_by_byte() {
     main.run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", private.url().reveal()));
     main.run("CALL DOLT_PUSH('origin', 'main')");
     let of_source = private.everything();
-    let must_be_found = ["SECRET-OPEN-ALWAYS", "SECRET-NOTES-LATER", "DEFAULT-OF-NOTES", "COMMENT-OF-A-COLUMN"];
+    let must_be_found =
+        ["SECRET-OPEN-ALWAYS", "SECRET-NOTES-LATER", "DEFAULT-OF-NOTES", "COMMENT-OF-A-COLUMN"];
     assert_eq!(of_source.found(&must_be_found), must_be_found);
 }
 
@@ -205,7 +213,10 @@ fn one_commit_per_batch_and_nothing_without_a_change() {
     let source = town.direct().row("SELECT DOLT_HASHOF('main')");
     assert_eq!((first.source.as_str(), town.commits().as_str()), (source.as_str(), "2"));
     let message = town.ledger().row("SELECT message FROM dolt_log LIMIT 1");
-    assert!(message.starts_with("Publish 1 row of issues\n\nBranchline-Source: ") && message.contains(&source), "{message}");
+    assert!(
+        message.starts_with("Publish 1 row of issues\n\nBranchline-Source: ") && message.contains(&source),
+        "{message}"
+    );
     let again = town.publish();
     assert_eq!((again.rows.len(), again.pushed, &again.head), (0, 0, &first.head));
     town.commit(&["UPDATE issues SET title = 'still open' WHERE id = 'b'", "UPDATE private SET text = 'x'"]);
@@ -219,7 +230,10 @@ fn one_commit_per_batch_and_nothing_without_a_change() {
         "SELECT GROUP_CONCAT(CONCAT(column_name, ' ', column_type) ORDER BY ordinal_position) \
          FROM information_schema.columns WHERE table_schema = 'beads_ledger' AND table_name = 'issues'",
     );
-    assert_eq!(types, "id varchar(20),title text,status varchar(255),meta json,closed_at datetime,owner varchar(40)");
+    assert_eq!(
+        types,
+        "id varchar(20),title text,status varchar(255),meta json,closed_at datetime,owner varchar(40)"
+    );
 }
 
 #[test]
@@ -227,7 +241,10 @@ fn the_sources_tables_may_change() {
     let town = Town::start();
     town.commit(&[&format!("{INSERT} ('a', 'one', 'closed', NULL, 1), ('b', 'two', 'closed', NULL, 1)")]);
     town.publish();
-    town.commit(&["ALTER TABLE issues ADD COLUMN size INT DEFAULT 5", "UPDATE issues SET size = 7 WHERE id = 'a'"]);
+    town.commit(&[
+        "ALTER TABLE issues ADD COLUMN size INT DEFAULT 5",
+        "UPDATE issues SET size = 7 WHERE id = 'a'",
+    ]);
     town.publish();
     assert_eq!(town.ledger().row("SELECT GROUP_CONCAT(size ORDER BY id) FROM issues"), "7,5");
     town.commit(&[
@@ -240,7 +257,10 @@ fn the_sources_tables_may_change() {
     let mut ledger = town.ledger();
     assert_eq!(ledger.row("SELECT GROUP_CONCAT(COALESCE(size, 'none') ORDER BY id) FROM issues"), "7,5,none");
     assert_eq!(ledger.row("SELECT GROUP_CONCAT(title ORDER BY id) FROM issues"), "one,new,three");
-    town.commit(&["ALTER TABLE issues DROP PRIMARY KEY", "ALTER TABLE issues ADD PRIMARY KEY (id, title(20))"]);
+    town.commit(&[
+        "ALTER TABLE issues DROP PRIMARY KEY",
+        "ALTER TABLE issues ADD PRIMARY KEY (id, title(20))",
+    ]);
     town.refused(&town.rule, &["the primary key of issues was (id)", "begin a new ledger", "rebuild beads"]);
 }
 
@@ -252,7 +272,10 @@ fn a_rewritten_main_is_compared_as_a_whole() {
     town.commit(&[&format!("{INSERT} ('b', 'two', 'closed', NULL, 1)")]);
     town.publish();
     town.direct().run(&format!("CALL DOLT_RESET('--hard', '{base}')"));
-    town.commit(&[&format!("{INSERT} ('c', 'three', 'closed', NULL, 1)"), "UPDATE issues SET title = 'uno' WHERE id = 'a'"]);
+    town.commit(&[
+        &format!("{INSERT} ('c', 'three', 'closed', NULL, 1)"),
+        "UPDATE issues SET title = 'uno' WHERE id = 'a'",
+    ]);
     town.publish();
     assert_eq!(town.rows(), "a=uno,b=two,c=three", "what was published stays");
 }
@@ -260,7 +283,10 @@ fn a_rewritten_main_is_compared_as_a_whole() {
 #[test]
 fn a_setting_that_does_not_fit_is_refused_and_says_why() {
     let town = Town::start();
-    town.commit(&[&format!("{INSERT} ('a', 'one', 'closed', NULL, 1)"), "CREATE TABLE keyless (a INT, status INT)"]);
+    town.commit(&[
+        &format!("{INSERT} ('a', 'one', 'closed', NULL, 1)"),
+        "CREATE TABLE keyless (a INT, status INT)",
+    ]);
     let tables = |names: &[&str]| {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         town.with(|config| config.tables = names)
@@ -272,8 +298,16 @@ fn a_setting_that_does_not_fit_is_refused_and_says_why() {
     town.refused(&excluding("ID"), &["id is in columns_excluded and in the primary key", "issues"]);
     town.refused(&excluding("nots"), &["none of its tables has the column nots"]);
     town.refused(&town.with(|config| config.filter = "state = 1".to_owned()), &["`where` looks at state"]);
-    town.refused(&town.with(|config| config.filter = "id = 1; DROP TABLE issues".to_owned()), &["has ; in it"]);
-    assert_eq!(town.branchline.direct("").row("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beads_ledger'"), "0");
+    town.refused(
+        &town.with(|config| config.filter = "id = 1; DROP TABLE issues".to_owned()),
+        &["has ; in it"],
+    );
+    assert_eq!(
+        town.branchline
+            .direct("")
+            .row("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beads_ledger'"),
+        "0"
+    );
 }
 
 #[test]
@@ -311,7 +345,9 @@ fn a_changed_setting_never_leaves_old_rows_behind_unsaid() {
 #[test]
 fn a_withdrawn_row_is_not_published_again_and_its_history_stays() {
     let town = Town::start();
-    town.commit(&[&format!("{INSERT} ('a', 'WITHDRAWN-TEXT', 'closed', NULL, 1), ('b', 'two', 'closed', NULL, 1)")]);
+    town.commit(&[&format!(
+        "{INSERT} ('a', 'WITHDRAWN-TEXT', 'closed', NULL, 1), ('b', 'two', 'closed', NULL, 1)"
+    )]);
     town.publish();
     let withdraw = |key: &[&str]| {
         let key = key.iter().map(|value| (*value).to_owned()).collect();
@@ -323,12 +359,17 @@ fn a_withdrawn_row_is_not_published_again_and_its_history_stays() {
     assert_eq!(town.rows(), "b=two");
     town.commit(&["UPDATE issues SET title = 'EDITED-AFTER-WITHDRAWAL' WHERE id = 'a'"]);
     town.publish();
-    town.commit(&["ALTER TABLE issues ADD COLUMN more INT", "UPDATE issues SET title = 'zwei' WHERE id = 'b'"]);
+    town.commit(&[
+        "ALTER TABLE issues ADD COLUMN more INT",
+        "UPDATE issues SET title = 'zwei' WHERE id = 'b'",
+    ]);
     town.publish();
     assert_eq!(town.rows(), "b=zwei", "not by a comparison of all rows either");
     let all = town.public.everything();
     assert!(all.has("WITHDRAWN-TEXT") && !all.has("EDITED-AFTER"), "history keeps it, nothing is added");
-    for (key, text) in [(&["a"][..], "nothing to withdraw"), (&["b", "c"], "the primary key of issues is (id)")] {
+    for (key, text) in
+        [(&["a"][..], "nothing to withdraw"), (&["b", "c"], "the primary key of issues is (id)")]
+    {
         let refused = withdraw(key).unwrap_err().to_string();
         assert!(refused.contains(text), "{refused}");
     }

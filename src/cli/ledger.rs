@@ -110,7 +110,11 @@ fn status(context: &Context, args: &StatusArgs) -> Result<(), Failure> {
         return output::line(&table.json().to_string());
     }
     let short = ["database", "remote", "rows", "withdrawn", "lag_commits", "unpushed", "pushed_at"];
-    output::list(&table.select(&short), false, "no ledgers; [remotes.DB.ledger] in branchline.toml makes one")?;
+    output::list(
+        &table.select(&short),
+        false,
+        "no ledgers; [remotes.DB.ledger] in branchline.toml makes one",
+    )?;
     for row in &table.rows {
         if let (Some(database), Some(text)) = (table.cell(row, "database"), table.cell(row, "text")) {
             output::line(&printable(&format!("{database}: {text}")))?;
@@ -147,8 +151,7 @@ fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
 
 fn withdraw(context: &Context, args: &WithdrawArgs) -> Result<(), Failure> {
     let key: Vec<String> = args.key.iter().map(|value| quote(value)).collect();
-    let sql =
-        format!("LEDGER WITHDRAW {} {} KEY {}", quote(&args.db), quote(&args.table), key.join(", "));
+    let sql = format!("LEDGER WITHDRAW {} {} KEY {}", quote(&args.db), quote(&args.table), key.join(", "));
     followed(context, &sql, |table, row| {
         let get = |column| table.cell(row, column).unwrap_or_default();
         format!("{}: withdrew {} of {}; {}", get("database"), get("key"), get("table"), get("note"))

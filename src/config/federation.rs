@@ -139,12 +139,17 @@ pub(super) fn ledger(raw: &RawLedger, problems: &mut Vec<Problem>) -> Option<Led
     }
     for (key, names) in [("tables", &raw.tables), ("columns_excluded", &raw.columns_excluded)] {
         let Some(names) = names else { continue };
-        if let Some(name) = names.value.iter().find(|name| name.trim().is_empty() || name.contains(['.', '*', '`'])) {
+        if let Some(name) =
+            names.value.iter().find(|name| name.trim().is_empty() || name.contains(['.', '*', '`']))
+        {
             problems.push(Problem {
                 origin: names.origin.clone(),
                 key: format!("{}.{key}", raw.key),
                 what: format!("has {name:?} in it"),
-                allowed: format!("plain names, as [\"{}\"]", if key == "tables" { "issues" } else { "notes" }),
+                allowed: format!(
+                    "plain names, as [\"{}\"]",
+                    if key == "tables" { "issues" } else { "notes" }
+                ),
             });
         }
     }

@@ -321,11 +321,20 @@ mod tests {
             ("[remotes.a]\nname = \"-x\"", "no name for a remote"),
             ("[remotes.a]\npsh = true", "did you mean `push`?"),
             ("[remotes.a]\npush = \"yes\"", "true or false"),
-            ("[remotes.a.ledger]\nremote = \"git@h:p.git\"\ntables = []", "remotes.a.ledger.tables: is missing"),
+            (
+                "[remotes.a.ledger]\nremote = \"git@h:p.git\"\ntables = []",
+                "remotes.a.ledger.tables: is missing",
+            ),
             (&ledger("where = \"status = 'closed'; DROP TABLE x\""), "remotes.a.ledger.where: has ; in it"),
             (&ledger("where = \"status = 'closed' -- x\""), "remotes.a.ledger.where: has a comment in it"),
-            (&ledger("columns_excluded = [\"issues.notes\"]"), "remotes.a.ledger.columns_excluded: has \"issues.notes\""),
-            (&ledger("[remotes.b]\nurl = \"https://h/p\""), "remotes.a.ledger.remote: is git+ssh://git@h/./p.git, and b is pushed"),
+            (
+                &ledger("columns_excluded = [\"issues.notes\"]"),
+                "remotes.a.ledger.columns_excluded: has \"issues.notes\"",
+            ),
+            (
+                &ledger("[remotes.b]\nurl = \"https://h/p\""),
+                "remotes.a.ledger.remote: is git+ssh://git@h/./p.git, and b is pushed",
+            ),
             (&ledger("[remotes.A_ledger]\nurl = \"git@h:q.git\""), "nothing else is set for it"),
         ] {
             let told = written(text).expect_err(text);

@@ -67,7 +67,9 @@ fn rules(context: &Context, databases: &[String]) -> Result<Vec<Rule>, String> {
         named => named.iter().map(|database| rule(context, database)).collect::<Result<_, _>>()?,
     };
     match rules.is_empty() {
-        true => Err("no database has a ledger; [remotes.DB.ledger] in branchline.toml gives it one".to_owned()),
+        true => {
+            Err("no database has a ledger; [remotes.DB.ledger] in branchline.toml gives it one".to_owned())
+        }
         false => Ok(rules),
     }
 }
@@ -119,7 +121,8 @@ async fn verified(
     progress: &Progress,
 ) -> Result<Done, String> {
     let named: Vec<String> = database.into_iter().collect();
-    let mut table = Table::new(["database", "outcome", "commits", "chunks", "bytes", "texts", "head", "text"]);
+    let mut table =
+        Table::new(["database", "outcome", "commits", "chunks", "bytes", "texts", "head", "text"]);
     let (mut failed, rules) = (0, rules(context, &named)?);
     let count = rules.len();
     for rule in rules {
@@ -150,7 +153,16 @@ async fn verified(
 
 pub(super) async fn show(context: &Arc<Context>, database: Option<String>) -> Result<Table, String> {
     let mut table = Table::new([
-        "database", "ledger", "remote", "rows", "withdrawn", "source", "lag_commits", "unpushed", "pushed_at", "text",
+        "database",
+        "ledger",
+        "remote",
+        "rows",
+        "withdrawn",
+        "source",
+        "lag_commits",
+        "unpushed",
+        "pushed_at",
+        "text",
     ]);
     let rules: Vec<Rule> = match database {
         Some(database) => vec![rule(context, &database)?],

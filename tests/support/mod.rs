@@ -4,7 +4,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-pub mod bare;
 pub mod branchline;
 pub mod client;
 pub mod direct;

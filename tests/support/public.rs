@@ -74,11 +74,7 @@ impl PublicRemote {
             .stdin(Stdio::null())
             .output()
             .expect("git runs");
-        assert!(
-            output.status.success(),
-            "git {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
@@ -119,11 +115,7 @@ pub fn history_by_dolt(remote: &PublicRemote) -> String {
             .stdin(Stdio::null())
             .output()
             .expect("Dolt runs");
-        assert!(
-            output.status.success(),
-            "dolt {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "dolt {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     for (key, value) in [("user.name", "t"), ("user.email", "t@localhost")] {

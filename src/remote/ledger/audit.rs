@@ -102,7 +102,10 @@ async fn wrong_rows(
         Ok(there) => there,
         // What was published before main was rewritten can't be compared any more once Dolt has collected it.
         Err(LedgerError::Dolt { error: CallError::Refused(said), .. }) => {
-            return Ok(Err(format!("the commit {source} of {} that it came from is not there any more ({said})", rule.database)));
+            return Ok(Err(format!(
+                "the commit {source} of {} that it came from is not there any more ({said})",
+                rule.database
+            )));
         }
         Err(error) => return Err(error),
     };
@@ -145,4 +148,3 @@ pub(super) fn changed(rule: &Rule) -> LedgerError {
         what: "what is published there was chosen by another `where`".to_owned(),
     }
 }
-

@@ -122,7 +122,8 @@ fn snappy(mut bytes: &[u8]) -> Option<Vec<u8>> {
     if length > CHUNK_BYTES_MAX {
         return None;
     }
-    let little = |bytes: &[u8]| bytes.iter().rev().fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
+    let little =
+        |bytes: &[u8]| bytes.iter().rev().fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
     let mut out: Vec<u8> = Vec::with_capacity(length);
     while out.len() < length {
         let tag = usize::from(take(1)?[0]);

@@ -8,7 +8,9 @@ use crate::remote::outcome::one_line;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// There is no such setting.
-    #[error("{0} has no ledger; [remotes.{0}.ledger] in branchline.toml gives it one: remote, tables, where, columns_excluded")]
+    #[error(
+        "{0} has no ledger; [remotes.{0}.ledger] in branchline.toml gives it one: remote, tables, where, columns_excluded"
+    )]
     NotConfigured(String),
     /// The setting does not fit the tables.
     #[error("the ledger of {database} is not published: {what}; change [remotes.{database}.ledger]")]

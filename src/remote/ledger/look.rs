@@ -53,7 +53,11 @@ pub async fn main_of(session: &mut RemoteSession, database: &str) -> Result<Stri
 }
 
 /// The names of the tables of a commit.
-pub async fn tables(session: &mut RemoteSession, database: &str, commit: &str) -> Result<Vec<String>, LedgerError> {
+pub async fn tables(
+    session: &mut RemoteSession,
+    database: &str,
+    commit: &str,
+) -> Result<Vec<String>, LedgerError> {
     let rows = session.rows(&format!("SHOW TABLES FROM {}", at(database, commit))).await;
     let rows = rows.map_err(LedgerError::at("list the tables of a commit"))?;
     Ok(rows.iter().filter_map(|row| text(row, 0)).collect())
@@ -67,7 +71,9 @@ pub async fn table(
     name: &str,
 ) -> Result<Option<Table>, LedgerError> {
     let known = tables(session, database, commit).await?;
-    let Some(name) = known.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else { return Ok(None) };
+    let Some(name) = known.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else {
+        return Ok(None);
+    };
     let whole = format!("{}.{}", at(database, commit), sql_identifier(&name));
     let step = || LedgerError::at("read the columns of a table");
     let rows = session.rows(&format!("SHOW FULL COLUMNS FROM {whole}")).await.map_err(step())?;
@@ -75,7 +81,8 @@ pub async fn table(
         .iter()
         .filter_map(|row| Some(Shown { name: text(row, 0)?, kind: text(row, 1)?, collation: text(row, 2) }))
         .collect();
-    let rows = session.rows(&format!("SHOW INDEX FROM {whole} WHERE Key_name = 'PRIMARY'")).await.map_err(step())?;
+    let rows =
+        session.rows(&format!("SHOW INDEX FROM {whole} WHERE Key_name = 'PRIMARY'")).await.map_err(step())?;
     let mut key: Vec<(u32, String)> =
         rows.iter().filter_map(|row| Some((text(row, 3)?.parse().ok()?, text(row, 4)?))).collect();
     key.sort();
@@ -83,9 +90,14 @@ pub async fn table(
 }
 
 /// The tables to publish as the source's commit has them, checked against the rule.
-pub async fn shapes(session: &mut RemoteSession, rule: &Rule, commit: &str) -> Result<Vec<Shape>, LedgerError> {
+pub async fn shapes(
+    session: &mut RemoteSession,
+    rule: &Rule,
+    commit: &str,
+) -> Result<Vec<Shape>, LedgerError> {
     let unfit = |what: String| LedgerError::Unfit { database: rule.database.clone(), what };
-    let looked_at = super::filter::columns(&rule.config.filter).map_err(|what| unfit(format!("`where` {what}")))?;
+    let looked_at =
+        super::filter::columns(&rule.config.filter).map_err(|what| unfit(format!("`where` {what}")))?;
     let mut shapes: Vec<Shape> = Vec::new();
     for name in &rule.config.tables {
         if name.eq_ignore_ascii_case(WITHDRAWN_TABLE) {
@@ -110,7 +122,9 @@ pub async fn shapes(session: &mut RemoteSession, rule: &Rule, commit: &str) -> R
         !shapes.iter().any(|shape| shape.all.iter().any(|known| known.eq_ignore_ascii_case(excluded)))
     };
     match rule.config.columns_excluded.iter().find(is_nowhere) {
-        Some(nowhere) => Err(unfit(format!("none of its tables has the column {nowhere} of columns_excluded"))),
+        Some(nowhere) => {
+            Err(unfit(format!("none of its tables has the column {nowhere} of columns_excluded")))
+        }
         None => Ok(shapes),
     }
 }
@@ -151,7 +165,8 @@ pub struct Commit {
 impl Commit {
     /// None: not one of ours.
     pub fn stamp(&self) -> Option<Stamp> {
-        Stamp::of(&self.message).filter(|_| self.author == super::rule::AUTHOR_NAME && self.parents.len() == 1)
+        Stamp::of(&self.message)
+            .filter(|_| self.author == super::rule::AUTHOR_NAME && self.parents.len() == 1)
     }
 }
 
@@ -177,7 +192,11 @@ pub async fn commits(
             let parents = text(row, 1).unwrap_or_default();
             Some(Commit {
                 hash: text(row, 0)?,
-                parents: parents.split([',', ' ']).filter(|hash| !hash.is_empty()).map(str::to_owned).collect(),
+                parents: parents
+                    .split([',', ' '])
+                    .filter(|hash| !hash.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 author: text(row, 2)?,
                 message: text(row, 3).unwrap_or_default(),
             })

@@ -107,8 +107,7 @@ struct Work {
 
 impl Work {
     async fn begin(context: &Context, rule: &mut Rule) -> Result<Self, LedgerError> {
-        let turn =
-            context.remotes.turns.take(&rule.ledger, Some(&rule.config.remote.repository())).await;
+        let turn = context.remotes.turns.take(&rule.ledger, Some(&rule.config.remote.repository())).await;
         let touch = context.bypass.as_ref().map(|bypass| bypass.touch(&rule.ledger));
         let opened = RemoteSession::open(context, &rule.ledger, false).await;
         let mut session = opened.map_err(LedgerError::at("open a connection"))?;
@@ -214,11 +213,7 @@ async fn check_unchecked(
 }
 
 /// A file write, not on a thread that others need.
-async fn note(
-    context: &Arc<Context>,
-    ledger: &str,
-    change: impl FnOnce(&mut state::Noted) + Send + 'static,
-) {
+async fn note(context: &Arc<Context>, ledger: &str, change: impl FnOnce(&mut state::Noted) + Send + 'static) {
     let (context, ledger) = (Arc::clone(context), ledger.to_owned());
     let changed = tokio::task::spawn_blocking(move || context.remotes.ledgers.change(&ledger, change)).await;
     debug_assert!(changed.is_ok());

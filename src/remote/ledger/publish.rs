@@ -38,7 +38,11 @@ enum Way {
 }
 
 /// Brings the ledger's database up to the head of main. It has to be there.
-pub async fn write(session: &mut RemoteSession, rule: &Rule, progress: &Progress) -> Result<Written, LedgerError> {
+pub async fn write(
+    session: &mut RemoteSession,
+    rule: &Rule,
+    progress: &Progress,
+) -> Result<Written, LedgerError> {
     let source = look::main_of(session, &rule.database).await?;
     let shapes = look::shapes(session, rule, &source).await?;
     let head = look::head(session, rule).await?;
@@ -102,7 +106,10 @@ async fn ways<'a>(
             Some(there) => change(there)?.statements,
         };
         for statement in statements {
-            session.call(&statement, WRITE_TIMEOUT).await.map_err(LedgerError::at("change a table of the ledger"))?;
+            session
+                .call(&statement, WRITE_TIMEOUT)
+                .await
+                .map_err(LedgerError::at("change a table of the ledger"))?;
         }
         let was_there = match &since {
             Some(since) => look::table(session, &rule.database, since, &shape.table).await?,
@@ -213,7 +220,10 @@ pub(super) async fn refuse_foreign_rows(session: &mut RemoteSession, rule: &Rule
             return Err(LedgerError::Foreign {
                 database: rule.database.clone(),
                 ledger: rule.ledger.clone(),
-                what: format!("uncommitted changes of {table} (`branchline ledger publish {} --discard` takes them back)", rule.database),
+                what: format!(
+                    "uncommitted changes of {table} (`branchline ledger publish {} --discard` takes them back)",
+                    rule.database
+                ),
             });
         }
     }

@@ -68,7 +68,8 @@ pub async fn refuse_mixed(
     let databases = session.rows("SHOW DATABASES").await.map_err(step())?;
     for database in databases.iter().filter_map(|row| text(row, 0)) {
         let is_system = |name: &&str| database.eq_ignore_ascii_case(name);
-        if ["information_schema", "mysql", "performance_schema", "sys", "dolt_cluster"].iter().any(is_system) {
+        if ["information_schema", "mysql", "performance_schema", "sys", "dolt_cluster"].iter().any(is_system)
+        {
             continue;
         }
         let is_ledger = database.eq_ignore_ascii_case(&rule.ledger);
@@ -89,7 +90,10 @@ pub async fn refuse_mixed(
     Ok(())
 }
 
-async fn remotes_of(session: &mut RemoteSession, database: &str) -> Result<Vec<(String, String)>, LedgerError> {
+async fn remotes_of(
+    session: &mut RemoteSession,
+    database: &str,
+) -> Result<Vec<(String, String)>, LedgerError> {
     let sql = format!("SELECT name, url FROM {}.dolt_remotes", sql_identifier(database));
     match session.rows(&sql).await {
         Ok(rows) => Ok(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect()),
@@ -131,7 +135,10 @@ pub async fn push(
     let failed = |outcome, text: &str| failed(rule, outcome, text.to_owned());
     let there = look_there(rule).await?;
     if there.branches == 0 {
-        return Err(failed(Outcome::NoBranch, "the repository has no branch, and Dolt's data needs one beside it"));
+        return Err(failed(
+            Outcome::NoBranch,
+            "the repository has no branch, and Dolt's data needs one beside it",
+        ));
     }
     // Dolt would wait for ever for what it pushed before.
     if there.dolt_data.is_none() && pushed_before {
@@ -139,7 +146,10 @@ pub async fn push(
     }
     register(session, rule).await?;
     let head = look::main_of(session, &rule.ledger).await?;
-    session.rows(&format!("USE {}", sql_identifier(&rule.ledger))).await.map_err(LedgerError::at("open the ledger"))?;
+    session
+        .rows(&format!("USE {}", sql_identifier(&rule.ledger)))
+        .await
+        .map_err(LedgerError::at("open the ledger"))?;
     let seen = match there.dolt_data {
         Some(_) => fetch(session, rule, timeout).await?,
         None => None,
@@ -150,7 +160,10 @@ pub async fn push(
     if let Some(seen) = &seen
         && !look::is_ancestor(session, &rule.ledger, seen, &head).await?
     {
-        return Err(failed(Outcome::Behind, &format!("its main is {seen}, which {} does not have", rule.ledger)));
+        return Err(failed(
+            Outcome::Behind,
+            &format!("its main is {seen}, which {} does not have", rule.ledger),
+        ));
     }
     let commits = look::commits(session, &rule.ledger, seen.as_deref(), &head, usize::MAX >> 1).await?.len();
     let pushed = session.call(&format!("CALL DOLT_PUSH('{REMOTE}', 'main')"), timeout).await;
@@ -167,7 +180,11 @@ pub async fn push(
 }
 
 /// The remote's main as it is now.
-async fn fetch(session: &mut RemoteSession, rule: &Rule, timeout: Duration) -> Result<Option<String>, LedgerError> {
+async fn fetch(
+    session: &mut RemoteSession,
+    rule: &Rule,
+    timeout: Duration,
+) -> Result<Option<String>, LedgerError> {
     let fetched = session.call(&format!("CALL DOLT_FETCH('{REMOTE}', 'main')"), timeout).await;
     fetched.map_err(|error| of_call(rule, &error))?;
     let sql = format!("SELECT hash FROM dolt_remote_branches WHERE name = 'remotes/{REMOTE}/main'");

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp() {
-        for message in ["", "work", "x\n\nBranchline-Source: short\nBranchline-Rule: y", "Branchline-Rule: y"] {
+        for message in ["", "work", "x\n\nBranchline-Source: short\nBranchline-Rule: y", "Branchline-Rule: y"]
+        {
             assert_eq!(Stamp::of(message), None, "{message}");
         }
     }

@@ -90,7 +90,12 @@ impl Shape {
             .collect();
         let key: Vec<String> = self.key.iter().map(|name| sql_identifier(name)).collect();
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
-        format!("CREATE TABLE {}.{} ({})", sql_identifier(ledger), sql_identifier(&self.table), parts.join(", "))
+        format!(
+            "CREATE TABLE {}.{} ({})",
+            sql_identifier(ledger),
+            sql_identifier(&self.table),
+            parts.join(", ")
+        )
     }
 
     /// What brings the ledger's table, which has these columns and this key, to this shape. Nothing is taken away.
@@ -105,7 +110,10 @@ impl Shape {
             ));
         }
         if let Some(secret) = there.iter().find(|column| rule.excludes(&column.name)) {
-            return Err(format!("{} of {table} is in columns_excluded, and was published before", secret.name));
+            return Err(format!(
+                "{} of {table} is in columns_excluded, and was published before",
+                secret.name
+            ));
         }
         let of_ledger = format!("ALTER TABLE {}.{}", sql_identifier(&rule.ledger), sql_identifier(table));
         for column in &self.columns {
@@ -118,7 +126,9 @@ impl Shape {
                     change.compare = true;
                 }
                 Some(there) if there.kind != column.kind || there.collation != column.collation => {
-                    change.statements.push(format!("{of_ledger} MODIFY COLUMN {name} {}{null}", column.declared()));
+                    change
+                        .statements
+                        .push(format!("{of_ledger} MODIFY COLUMN {name} {}{null}", column.declared()));
                     change.compare = true;
                 }
                 Some(_) => {}
@@ -163,10 +173,17 @@ fn published(table: &str, shown: &Shown) -> Result<Column, String> {
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '(' | ')' | ',' | ' ' | '_');
     if !lower.chars().all(is_plain) || !shown.collation.as_deref().unwrap_or_default().chars().all(is_plain) {
-        return Err(format!("{} of {table} is of the type {}, which is not published; put it into columns_excluded",
-            shown.name, shown.kind));
+        return Err(format!(
+            "{} of {table} is of the type {}, which is not published; put it into columns_excluded",
+            shown.name, shown.kind
+        ));
     }
-    Ok(Column { name: shown.name.clone(), kind: shown.kind.clone(), collation: shown.collation.clone(), is_cast })
+    Ok(Column {
+        name: shown.name.clone(),
+        kind: shown.kind.clone(),
+        collation: shown.collation.clone(),
+        is_cast,
+    })
 }
 
 #[cfg(test)]
@@ -192,9 +209,14 @@ mod tests {
     }
 
     fn issues() -> Vec<Shown> {
-        [("id", "varchar(20)"), ("status", "enum('open','secret state')"), ("notes", "text"), ("n", "int unsigned")]
-            .map(|(name, kind)| shown(name, kind))
-            .to_vec()
+        [
+            ("id", "varchar(20)"),
+            ("status", "enum('open','secret state')"),
+            ("notes", "text"),
+            ("n", "int unsigned"),
+        ]
+        .map(|(name, kind)| shown(name, kind))
+        .to_vec()
     }
 
     #[test]

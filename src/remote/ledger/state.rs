@@ -44,7 +44,8 @@ impl Notes {
     /// Reads `ledgers.json` in the state dir. One that can't be read is begun anew.
     pub fn load(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let stored = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
+        let stored =
+            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
         let by_ledger = stored.filter(|stored| stored.version == VERSION).map(|stored| stored.ledgers);
         Self { path, by_ledger: Mutex::new(by_ledger.unwrap_or_default()) }
     }

@@ -63,7 +63,8 @@ pub async fn status(context: &Arc<Context>, rule: &Rule) -> Result<LedgerStatus,
     let mut session = opened.map_err(LedgerError::at("open a connection"))?;
     session.rows(SQL_MODE).await.map_err(LedgerError::at("open a connection"))?;
     let noted = context.remotes.ledgers.of(&rule.ledger);
-    let mut status = LedgerStatus { pushed_at: noted.pushed_at, failure: noted.failure, ..LedgerStatus::of(rule) };
+    let mut status =
+        LedgerStatus { pushed_at: noted.pushed_at, failure: noted.failure, ..LedgerStatus::of(rule) };
     if look::database(&mut session, &rule.ledger).await?.is_none() {
         return Ok(status);
     }

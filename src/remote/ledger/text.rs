@@ -23,7 +23,9 @@ pub fn is_key(shape_key: &[String], key: &Key, prefix: &str) -> String {
     let parts: Vec<String> = shape_key
         .iter()
         .zip(key)
-        .map(|(column, value)| format!("{} <=> {}", sql_identifier(&format!("{prefix}{column}")), sql_literal(value)))
+        .map(|(column, value)| {
+            format!("{} <=> {}", sql_identifier(&format!("{prefix}{column}")), sql_literal(value))
+        })
         .collect();
     format!("({})", parts.join(" AND "))
 }
@@ -50,13 +52,15 @@ pub fn copy_all(rule: &Rule, shape: &Shape, commit: &str, has: Has<'_>) -> Strin
 /// Puts those into the ledger that match at `to` and have changed since `from`. For a session that is in the source.
 /// `None`: Dolt's diff can't show this table's columns.
 pub fn copy_changed(rule: &Rule, shape: &Shape, from: &str, to: &str, has: Has<'_>) -> Option<String> {
-    let is_hidden = |name: &String| ["commit", "commit_date"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    let is_hidden =
+        |name: &String| ["commit", "commit_date"].iter().any(|own| own.eq_ignore_ascii_case(name));
     if shape.all.iter().any(is_hidden) {
         return None;
     }
-    let renamed = shape.all.iter().map(|name| {
-        format!("{} AS {}", sql_identifier(&format!("to_{name}")), sql_identifier(name))
-    });
+    let renamed = shape
+        .all
+        .iter()
+        .map(|name| format!("{} AS {}", sql_identifier(&format!("to_{name}")), sql_identifier(name)));
     let source = format!(
         "(SELECT {} FROM dolt_diff({}, {}, {}) WHERE diff_type IN ('added', 'modified')) AS changed",
         list(renamed),
@@ -114,8 +118,11 @@ pub fn count_wrong(
     }));
     let on: Vec<String> =
         shape.key.iter().map(|name| format!("{} = {}", to(name), of_source(name))).collect();
-    let mut same: Vec<String> =
-        shape.columns.iter().map(|column| column.is_same(&to(&column.name), &of_source(&column.name))).collect();
+    let mut same: Vec<String> = shape
+        .columns
+        .iter()
+        .map(|column| column.is_same(&to(&column.name), &of_source(&column.name)))
+        .collect();
     same.extend(kept.iter().map(|name| {
         let before = format!("d.{}", sql_identifier(&format!("from_{name}")));
         format!("({0} IS NULL OR {0} <=> {before})", to(name))
@@ -170,7 +177,9 @@ mod tests {
         );
         let none = Has { withdrawn: &[], kept: &[] };
         let changed = copy_changed(&rule, &shape, "a", "b", none).unwrap();
-        assert!(changed.contains("`to_secret` AS `secret`") && changed.contains("SELECT `id`, `s` FROM (SELECT"));
+        assert!(
+            changed.contains("`to_secret` AS `secret`") && changed.contains("SELECT `id`, `s` FROM (SELECT")
+        );
         shape.all.push("Commit".to_owned());
         assert_eq!(copy_changed(&rule, &shape, "a", "b", none), None);
     }
