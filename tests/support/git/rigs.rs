@@ -105,6 +105,17 @@ impl Rigs {
         begun.elapsed()
     }
 
+    /// A commit of about this many bytes that can't be compressed.
+    pub fn commit_bytes(&self, database: &str, bytes: usize) {
+        let mut random = vec![0; bytes];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).expect("random bytes");
+        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut client = self.client(database);
+        client.run("CREATE TABLE IF NOT EXISTS big (id INT PRIMARY KEY, random LONGBLOB)");
+        client.run(&format!("REPLACE INTO big VALUES (1, x'{hex}')"));
+        client.run("CALL DOLT_COMMIT('-Am', 'many bytes')");
+    }
+
     /// `branchline ARGUMENTS --json`, whatever it exits with.
     pub fn json(&self, arguments: &[&str]) -> Json {
         self.try_json(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
