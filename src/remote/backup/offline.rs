@@ -17,8 +17,9 @@ use tokio::process::Command;
 use super::super::outcome::one_line;
 use crate::session::Context;
 
-/// Name of the database that is made.
-pub const NAME: &str = "database";
+/// Where the database is that is made, below the scratch directory. Deep enough: dolt looks for a running server in its
+/// directory and the one above, and would ask that to do the work.
+pub const MADE: &str = "work/database";
 
 /// Dolt takes directories as URLs and decodes those more than once: a link with a plain name stands for any directory.
 #[derive(Debug)]
@@ -59,16 +60,21 @@ impl Drop for Link {
     }
 }
 
-/// Makes a database called [`NAME`] below `scratch` from a copy; heads by branch.
+/// Makes a database at [`MADE`] below `scratch` from a copy; heads by branch.
 pub async fn restore(
     context: &Context,
     link: &Link,
     scratch: &Path,
     limit: Duration,
 ) -> Result<BTreeMap<String, String>, String> {
-    dolt(context, scratch, &["backup", "restore", &link.url(), NAME], limit).await?;
+    let made = scratch.join(MADE);
+    let (Some(work), Some(name)) = (made.parent(), made.file_name().and_then(|name| name.to_str())) else {
+        return Err("there is no place for it".to_owned());
+    };
+    std::fs::create_dir(work).map_err(|error| format!("cannot make {}: {error}", work.display()))?;
+    dolt(context, work, &["backup", "restore", &link.url(), name], limit).await?;
     let sql = "SELECT name, hash FROM dolt_branches";
-    let listed = dolt(context, &scratch.join(NAME), &["sql", "-r", "json", "-q", sql], limit).await?;
+    let listed = dolt(context, &made, &["sql", "-r", "json", "-q", sql], limit).await?;
     let listed: Listed =
         serde_json::from_slice(&listed).map_err(|error| format!("its branches can't be read: {error}"))?;
     Ok(listed.rows.into_iter().map(|row| (row.name, row.hash)).collect())

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::aside::{self, AsideError, put_in_place};
-use super::make::{STEP_MAX, begin, blocking, end, explain, turn};
+use super::super::aside::{self, AsideError, Placed, put_in_place};
+use super::make::{Heads, STEP_MAX, begin, blocking, end, explain, turn};
 use super::offline::{self, Link};
 use super::place::{self, Found, Marker, Unfinished};
 use crate::observe::progress::Progress;
@@ -54,26 +54,13 @@ pub async fn restore(
     }
     // On the file system of the databases, to be moved to its place.
     let unfinished = begin(context, Unfinished::below(&data_dir)).await?;
-    let [scratch] = unfinished.paths() else { return Err("there is no place for it".to_owned()) };
-    progress.step("restore", None);
-    let link = Link::to(context, dir)?;
-    let heads = offline::restore(context, &link, scratch, STEP_MAX)
-        .await
-        .map_err(|error| explain(&format!("{} can't be restored: {error}", dir.display()), scratch))?;
-    drop(link);
-    if let Some(marker) = of.as_ref().filter(|marker| marker.branches != heads) {
-        return Err(format!(
-            "{} is not what it was when it was made: its branches should be {}, and are {}; nothing was changed",
-            dir.display(),
-            shown(&marker.branches),
-            shown(&heads)
-        ));
-    }
-    progress.step("put in place", None);
-    let placed = put_in_place(context, &scratch.join(offline::NAME), database, may_replace, by)
-        .await
-        .map_err(|error| error.to_string())?;
+    let work = Work { context, dir, database, may_replace, by, progress, of: of.as_ref() };
+    let done = match unfinished.paths() {
+        [scratch] => work.run(scratch).await,
+        _ => Err("there is no place for it".to_owned()),
+    };
     end(context, unfinished).await;
+    let (heads, placed) = done?;
     tracing::info!(database, dir = %dir.display(), old = placed.old, "restored");
     let main = heads.get("main").or_else(|| heads.values().next()).cloned();
     Ok(Restored {
@@ -86,7 +73,41 @@ pub async fn restore(
     })
 }
 
-fn shown(heads: &std::collections::BTreeMap<String, String>) -> String {
+/// What is asked.
+struct Work<'a> {
+    context: &'a Arc<Context>,
+    dir: &'a Path,
+    database: &'a str,
+    may_replace: bool,
+    by: &'a str,
+    progress: &'a Progress,
+    of: Option<&'a Marker>,
+}
+
+impl Work<'_> {
+    async fn run(&self, scratch: &Path) -> Result<(Heads, Placed), String> {
+        let shown_dir = self.dir.display();
+        self.progress.step("restore", None);
+        let link = Link::to(self.context, self.dir)?;
+        let heads = offline::restore(self.context, &link, scratch, STEP_MAX)
+            .await
+            .map_err(|error| explain(&format!("{shown_dir} can't be restored: {error}"), scratch))?;
+        drop(link);
+        if let Some(marker) = self.of.filter(|marker| marker.branches != heads) {
+            return Err(format!(
+                "{shown_dir} is not what it was when it was made: its branches should be {}, and are {}; nothing was changed",
+                shown(&marker.branches),
+                shown(&heads)
+            ));
+        }
+        self.progress.step("put in place", None);
+        let made = scratch.join(offline::MADE);
+        let placed = put_in_place(self.context, &made, self.database, self.may_replace, self.by).await;
+        Ok((heads, placed.map_err(|error| error.to_string())?))
+    }
+}
+
+fn shown(heads: &Heads) -> String {
     let heads: Vec<String> = heads.iter().map(|(branch, head)| format!("{branch} {head}")).collect();
     heads.join(", ")
 }
