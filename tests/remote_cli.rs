@@ -39,9 +39,9 @@ impl Rigs {
 
     fn say(&self, arguments: &[&str]) -> Said {
         let output = Command::new(env!("CARGO_BIN_EXE_branchline"))
-            .args(arguments)
             .arg("--state-dir")
             .arg(self.0.branchline.state_dir())
+            .args(arguments)
             .stdin(Stdio::null())
             .output()
             .expect("branchline runs");

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::Refusal;
 use super::answer::Table;
+use super::ledger::LedgerWork;
 use crate::remote::RemoteUrl;
 
 /// What the console asks of remotes. What takes long is begun by `start_remote` and runs as a job, whose outcome is a table.
@@ -50,6 +51,31 @@ pub enum RemoteWork {
         /// All that have a remote, if empty.
         databases: Vec<String>,
     },
+    /// `PULL`
+    Pull {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// From this remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
+    /// `CLONE`
+    Clone {
+        /// From where.
+        url: RemoteUrl,
+        /// What it is called.
+        database: String,
+        /// A database of that name is kept under another.
+        replace: bool,
+    },
+    /// `REMOTE VERIFY`
+    Verify {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// This remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
+    /// `LEDGER …`
+    Ledger(LedgerWork),
 }
 
 /// `REMOTE ADD`
@@ -73,6 +99,11 @@ pub enum RemoteView {
     /// `SHOW REMOTE STATUS`
     Status {
         /// One database; all if none.
+        database: Option<String>,
+    },
+    /// `SHOW LEDGERS`
+    Ledgers {
+        /// One database; all that have one if none.
         database: Option<String>,
     },
     /// `SHOW ALERTS`

@@ -62,7 +62,7 @@ pub(super) struct Hold {
 
 /// The lanes of a branch and its main, and the watch for bypasses.
 #[derive(Debug)]
-pub(super) struct LanesHeld {
+pub struct LanesHeld {
     seat: Seat,
     keys: BTreeSet<LaneKey>,
     _touch: Option<Touch>,

@@ -21,6 +21,14 @@ const QUESTION_BRANCHES_MAX: usize = 100;
 /// Branches of our own making begin so: forks under way, and copies that a finish needs for a moment.
 pub const OWN_PREFIX: &str = "branchline-";
 
+/// Branches that hold what other towns have begin so: `peer/alice/main`. They are for reading only.
+pub const PEER_PREFIX: &str = "peer/";
+
+/// Whether a branch holds what another town has.
+pub fn is_peer(branch: &str) -> bool {
+    branch.get(..PEER_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PEER_PREFIX))
+}
+
 /// One branch. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct BranchRow {

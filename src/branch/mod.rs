@@ -5,12 +5,14 @@
 pub mod base;
 pub mod book;
 mod create;
+pub mod database_name;
 mod directory;
 mod drop;
 pub mod finish;
 pub mod fork;
 mod forks;
 pub mod history;
+pub mod incoming;
 pub mod main_tables;
 pub mod gates;
 mod hold;

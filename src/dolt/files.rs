@@ -23,7 +23,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 const CONNECTIONS_EXTRA: usize = 50;
 /// Idle sessions are Branchline's business, not Dolt's.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The link that it is run through, beside its home.
+/// The link that Dolt is run through.
 pub(super) const PROGRAM: &str = "branchline-dolt";
 const REMEDY: &str = "give another --state-dir";
 

@@ -77,16 +77,23 @@ pub async fn end_processes(home: &Path, database_dir: Option<&Path>) -> usize {
     count
 }
 
-/// Processes with the mark that are no Dolt servers; with `database_dir`, those in the session of a git that works there.
+/// Processes with the mark that are no Dolt servers; with `database_dir`, those in the session of a git that works there,
+/// and those that a git has left behind.
 fn find(home: &Path, database_dir: Option<&Path>) -> Vec<Pid> {
     let marked = marked(home);
     let Some(dir) = database_dir else { return marked.into_iter().map(|process| process.pid).collect() };
     let dir = dir.as_os_str().as_bytes();
     let sessions: BTreeSet<i32> =
         marked.iter().filter(|process| process.mentions(dir)).map(|process| process.session).collect();
+    // A KILL of the statement ends git, which leads the session, and nothing tells then which database its ssh works for.
+    // Nobody reads from that any more, but it holds pipes of Dolt's: the statement, and the remote's lock, stay until it
+    // ends.
+    let leaders: BTreeSet<i32> = marked.iter().map(|process| process.pid.as_raw_nonzero().get()).collect();
+    let ours = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+    let is_left = |session: i32| session != ours && !leaders.contains(&session);
     marked
         .into_iter()
-        .filter(|process| sessions.contains(&process.session))
+        .filter(|process| sessions.contains(&process.session) || is_left(process.session))
         .map(|process| process.pid)
         .collect()
 }
@@ -164,6 +171,30 @@ mod tests {
         assert_eq!(get("GIT_ASKPASS"), Some("/opt/askpass"));
         assert_eq!(get("GIT_TERMINAL_PROMPT"), Some("0"));
         assert!(get("GIT_SSH_COMMAND").is_some_and(|command| command.contains("BatchMode=yes")));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_a_killed_git_left_behind_is_ended_though_it_names_no_database() {
+        use std::process::Command;
+
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("a");
+        // As git and its ssh: the leader of the session alone names the database.
+        let script = format!("sleep 60 & : {}/.dolt; wait", dir.display());
+        let mut git =
+            Command::new("setsid").args(["sh", "-c", &script]).env(MARK, home.path()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        let find = || find(home.path(), Some(&dir));
+        while find().len() < 2 {
+            assert!(Instant::now() < until, "they do not come up");
+            tokio::time::sleep(POLL).await;
+        }
+        git.kill().unwrap();
+        git.wait().unwrap();
+        assert_eq!(find().len(), 1, "its helper is left");
+        assert_eq!(end_processes(home.path(), Some(&dir)).await, 1);
+        assert_eq!(find().len(), 0);
     }
 
     #[cfg(target_os = "linux")]

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
+pub mod beside;
 mod start;
 mod lock;
 mod files;

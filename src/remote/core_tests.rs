@@ -211,7 +211,7 @@ proptest! {
         for which in 0..4 {
             if running[which] {
                 core.end(databases[which], true, jitter, now);
-                running[which] = false;
+                (running[which], last_failure[which]) = (false, None);
             }
         }
         let until = now + limits.backoff_max + limits.quiet_max;
@@ -220,7 +220,7 @@ proptest! {
             for which in 0..4 {
                 if running[which] {
                     core.end(databases[which], true, jitter, now);
-                    running[which] = false;
+                    (running[which], last_failure[which]) = (false, None);
                 }
             }
             let next = core.next(now);

@@ -64,8 +64,13 @@ impl Outcome {
     pub fn of(text: &str) -> Self {
         let text = text.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        // Of this machine, in a text that says that the remote could not be accessed.
+        let is_local = has(&["git not found on path"])
+            || has(&["not a git repository: '"]) && has(&["git-remote-cache"]);
         if has(&["git remote has no branches"]) {
             Self::NoBranch
+        } else if is_local {
+            Self::DoltError
         } else if has(&["no common ancestor"]) {
             Self::OtherData
         } else if has(&[
@@ -110,6 +115,7 @@ impl Outcome {
             "does not appear to be a git repository",
             "not a git repository",
             "repository not found",
+            "/' not found",
             "could not read from remote repository",
             "could not be accessed",
             "early eof",
@@ -163,11 +169,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A text of several lines as one; without Dolt's hints about credentials, which every failure of git carries.
+/// A text of several lines as one; without what every failure of git carries: Dolt's hints about credentials, and git's
+/// own advice.
 pub fn one_line(text: &str) -> String {
-    let is_hint = |line: &&str| line.starts_with("hint: ");
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).filter(|line| !is_hint(line)).collect();
+    let says_nothing = |line: &str| {
+        line.is_empty()
+            || line.starts_with("hint: ")
+            || line == "Please make sure you have the correct access rights"
+            || line == "and the repository exists."
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !says_nothing(line)).collect();
     crate::observe::redact::cut(&lines.join("; "), TEXT_CHARS_MAX)
 }
 
@@ -222,43 +233,139 @@ impl fmt::Display for Record {
 mod tests {
     use super::*;
 
+    /// Before what git said: where Dolt was when it gave up.
+    const OPENING: &str = "failed to get remote db; the remote: origin 'git+http://***@127.0.0.1:1/r.git' could not be accessed; ";
+    const READING: &str =
+        "failed to read latest version of remote database origin@git+ssh://127.0.0.1:1/tmp/r.git: ";
+    const WRITING: &str = "unknown push error; addTableFiles, updateManifestAddFiles: ";
+    /// After it, always.
+    const HINTS: &str = "\nhint: dolt does not support interactive credential prompts\n\
+         hint: configure git credentials (credential helper, token) for HTTPS remotes\n\
+         hint: run `ssh-add <key>` to pre-load your key for SSH remotes\n\
+         hint: ensure non-interactive auth is configured for GCM";
+    const NO_ACCESS: &str = "\nfatal: Could not read from remote repository.\n\n\
+         Please make sure you have the correct access rights\nand the repository exists.";
+
+    /// As Dolt 1.88.1 gave them for git 2.39, OpenSSH 9.2 and git http-backend.
     #[test]
     fn texts_of_dolt_and_git() {
-        for (text, want) in [
+        let refused = |why: &str| {
+            format!(
+                "error: failed to push some refs to 'file:///r.git'\nTo file:///r.git\n!\trefs/dolt/blobstore/x:refs/dolt/data\t[remote rejected] ({why})"
+            )
+        };
+        for (before, said, want) in [
             (
-                "git remote has no branches; initialize the repository with an initial branch/commit first",
+                "",
+                "git remote has no branches: cannot push to \"file:///e.git\"; initialize the repository with an initial \
+                 branch/commit first"
+                    .to_owned(),
                 Outcome::NoBranch,
             ),
-            ("fatal: Authentication failed for 'https://h/a/'", Outcome::Auth),
+            (OPENING, "fatal: Authentication failed for 'http://127.0.0.1:1/r.git/'".to_owned(), Outcome::Auth),
             (
-                "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                OPENING,
+                "fatal: could not read Username for 'https://h': terminal prompts disabled".to_owned(),
                 Outcome::Auth,
             ),
-            ("Host key verification failed.\nfatal: Could not read from remote repository.", Outcome::Auth),
-            ("fatal: unable to access 'http://h/': The requested URL returned error: 403", Outcome::Auth),
-            ("fatal: could not read Username for 'https://h': terminal prompts disabled", Outcome::Auth),
-            ("! [remote rejected] x -> refs/dolt/data (pre-receive hook declined)", Outcome::Rejected),
             (
-                "error: remote unpack failed: unpack-objects abnormal exit\n! [remote rejected] (unpacker error)",
+                WRITING,
+                "fatal: unable to access 'http://h/r.git/': The requested URL returned error: 403".to_owned(),
+                Outcome::Auth,
+            ),
+            (READING, format!("root@h: Permission denied (publickey).{NO_ACCESS}"), Outcome::Auth),
+            (READING, format!("Host key verification failed.{NO_ACCESS}"), Outcome::Auth),
+            (
+                READING,
+                format!(
+                    "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key for h has changed and you have \
+                     requested strict checking.\nHost key verification failed.{NO_ACCESS}"
+                ),
+                Outcome::Auth,
+            ),
+            (WRITING, refused("pre-receive hook declined"), Outcome::Rejected),
+            (WRITING, refused("hook declined"), Outcome::Rejected),
+            (
+                WRITING,
+                format!(
+                    "remote: fatal: unable to write loose object file: No space left on device\nerror: remote unpack \
+                     failed: unpack-objects abnormal exit\n{}",
+                    refused("unpacker error")
+                ),
                 Outcome::Rejected,
             ),
             (
-                "Updates were rejected because the tip of your current branch is behind its remote counterpart",
+                WRITING,
+                format!(
+                    "error: remote unpack failed: unable to create temporary object directory\n{}",
+                    refused("unpacker error")
+                ),
+                Outcome::Rejected,
+            ),
+            (
+                "",
+                "Updates were rejected because the tip of your current branch is behind its remote counterpart"
+                    .to_owned(),
                 Outcome::Behind,
             ),
             (
-                "fatal: unable to access 'http://h/': Failed to connect: Connection refused",
+                WRITING,
+                "fatal: unable to access 'http://h/r.git/': Failed to connect to h port 1 after 0 ms: Couldn't \
+                 connect to server"
+                    .to_owned(),
                 Outcome::Unreachable,
             ),
             (
-                "fatal: '/x.git' does not appear to be a git repository\nhint: interactive credential prompts",
+                WRITING,
+                format!("ssh: connect to host h port 1: Connection refused{NO_ACCESS}"),
                 Outcome::Unreachable,
             ),
-            ("ssh: Could not resolve hostname nowhere", Outcome::Unreachable),
-            ("dolt does not support interactive credential prompts", Outcome::DoltError),
-            ("unknown push error; no common ancestor", Outcome::OtherData),
+            (READING, format!("Connection closed by 127.0.0.1 port 1{NO_ACCESS}"), Outcome::Unreachable),
+            (
+                READING,
+                format!("Connection to 127.0.0.1 closed by remote host.{NO_ACCESS}"),
+                Outcome::Unreachable,
+            ),
+            (
+                READING,
+                "fatal: unable to access 'http://h/r.git/': transfer closed with 143 bytes remaining to read"
+                    .to_owned(),
+                Outcome::Unreachable,
+            ),
+            (
+                WRITING,
+                "error: RPC failed; curl 52 Empty reply from server\nsend-pack: unexpected disconnect while reading \
+                 sideband packet\nfatal: the remote end hung up unexpectedly\nDone"
+                    .to_owned(),
+                Outcome::Unreachable,
+            ),
+            (READING, "fatal: repository 'http://127.0.0.1:1/r.git/' not found".to_owned(), Outcome::Unreachable),
+            (
+                WRITING,
+                format!("fatal: '/tmp/r.git' does not appear to be a git repository{NO_ACCESS}"),
+                Outcome::Unreachable,
+            ),
+            (
+                OPENING,
+                "fatal: unable to access 'https://h/r.git/': Could not resolve host: h".to_owned(),
+                Outcome::Unreachable,
+            ),
+            (OPENING, format!("ssh: Could not resolve hostname nowhere{NO_ACCESS}"), Outcome::Unreachable),
+            (
+                OPENING,
+                "git not found on PATH: exec: \"git\": executable file not found in $PATH".to_owned(),
+                Outcome::DoltError,
+            ),
+            (
+                OPENING,
+                "fatal: not a git repository: '/data/n/.dolt/git-remote-cache/56ff/repo.git'".to_owned(),
+                Outcome::DoltError,
+            ),
+            ("unknown push error; ", "no common ancestor".to_owned(), Outcome::OtherData),
+            ("", String::new(), Outcome::DoltError),
         ] {
-            assert_eq!(Outcome::of(text), want, "{text}");
+            let text = format!("{before}{said}{HINTS}");
+            assert_eq!(Outcome::of(&text), want, "{text}");
         }
     }
 }

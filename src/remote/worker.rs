@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Line, Why};
-use super::outcome::{Outcome, Record};
-use super::push::push_once;
+use super::outcome::{Outcome, Record, one_line};
+use super::pull::{PullRequest, pull};
+use super::push::{push_once, wants_merge};
 use super::settings::Signature;
 use super::state::Schedule;
 use super::target::{Target, targets};
@@ -150,7 +151,11 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
     let began = unix_seconds(std::time::SystemTime::now());
     let (task_context, task_target) = (Arc::clone(context), target.clone());
     let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-        push_once(&task_context, &task_target, why, timeout).await
+        let record = push_once(&task_context, &task_target, why, timeout).await;
+        match wants_merge(&task_target, &record) {
+            true => merge_and_push(&task_context, &task_target, record, why, timeout).await,
+            false => record,
+        }
     }));
     task.await.unwrap_or_else(|error| {
         tracing::error!(database = target.database, %error, "a push ended by a fault of Branchline's");
@@ -165,6 +170,33 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
             text: "it ended by a fault of Branchline's, which is in its log".to_owned(),
         }
     })
+}
+
+/// Somebody else pushed: their commits come into main by the rules of `merge`, and main is pushed again.
+async fn merge_and_push(
+    context: &Arc<Context>,
+    target: &Target,
+    behind: Record,
+    why: Why,
+    timeout: Duration,
+) -> Record {
+    let request = PullRequest {
+        database: target.database.clone(),
+        remote: Some(target.name.clone()),
+        by: "remotes.on_behind".to_owned(),
+    };
+    match pull(context, &request, &Progress::default()).await {
+        Ok(pulled) => {
+            let (database, how) = (&target.database, pulled.come.how.as_str());
+            tracing::info!(database, remote = %target.url, how, "what the remote had came into main");
+            push_once(context, target, why, timeout).await
+        }
+        Err(error) => {
+            let text = target.url.hide_in(&format!("{}; it can't be merged: {error}", behind.text));
+            tracing::warn!(database = target.database, remote = %target.url, "{text}");
+            Record { text: one_line(&text), ..behind }
+        }
+    }
 }
 
 fn end(context: &Context, line: &Line, record: &Record) {

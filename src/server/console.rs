@@ -147,7 +147,8 @@ impl Backend for LiveConsole {
     }
 
     fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config)
+        let remotes = self.context.remotes.settings();
+        Arc::new(Config { remotes: (*remotes).clone(), ..(*self.config).clone() })
     }
 
     fn assigned(&self) -> Vec<AssignedRow> {

@@ -5,7 +5,9 @@
 mod branches;
 mod console;
 mod dump;
+mod incoming;
 mod lanes;
+mod ledger;
 mod outside;
 mod remotes;
 pub mod listen;
@@ -138,6 +140,7 @@ async fn serve_with(
     let audit = audit.map_err(ServeError::Audit)?;
     let context = Arc::new(context(config, dolt.clone(), assigned, book, audit));
     recover_forks(&context).await;
+    remote::clone::clean_up(&context).await;
     let addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
     let live = Arc::new(LiveConsole::new(Arc::clone(&context), started, addresses));
     let stopping = CancellationToken::new();
@@ -146,10 +149,15 @@ async fn serve_with(
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
     tokio::spawn(reaping);
-    let telling = tokio::spawn(tell(Arc::clone(&context), stopping.clone()));
-    let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
-    let backing_up = tokio::spawn(remote::backup::worker::run(Arc::clone(&context), stopping.clone()));
-    let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
+    let parts = [
+        ("telling what is wrong", tokio::spawn(tell(Arc::clone(&context), stopping.clone()))),
+        ("pushing", tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()))),
+        ("publishing ledgers", tokio::spawn(remote::ledger::run(Arc::clone(&context), stopping.clone()))),
+        ("fetching peers", tokio::spawn(remote::peers::run(Arc::clone(&context), stopping.clone()))),
+        ("backing up", tokio::spawn(remote::backup::worker::run(Arc::clone(&context), stopping.clone()))),
+        ("seeing branches", tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()))),
+        ("the console", console),
+    ];
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -164,20 +172,10 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
-    if let Err(error) = pushing.await {
-        warn!(%error, "the pushes ended badly");
-    }
-    if let Err(error) = backing_up.await {
-        warn!(%error, "the backups ended badly");
-    }
-    if let Err(error) = telling.await {
-        warn!(%error, "what is wrong is not told any more");
-    }
-    if let Err(error) = seeing.await {
-        warn!(%error, "when branches were last used is not written");
-    }
-    if let Err(error) = console.await {
-        warn!(%error, "the console ended badly");
+    for (what, part) in parts {
+        if let Err(error) = part.await {
+            warn!(%error, "{what} ended badly");
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod git;
 pub mod plain;
 pub mod polecat;
 pub mod process;
+pub mod public;
 pub mod raw;
 pub mod settings;
 pub mod town;

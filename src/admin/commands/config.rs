@@ -81,7 +81,36 @@ fn rows(config: &Config) -> Table {
     row("remotes.on_behind", remotes.on_behind.as_str().into());
     for remote in remotes.databases.values() {
         row(&format!("remotes.{}", remote.database), remote.to_string().into());
+        for peer in &remote.peers {
+            let every = peer.every.map(|every| format!(", every {} min", every.as_secs() / 60));
+            let text = format!("{}, into {}{}", peer.url, peer.into.as_str(), every.unwrap_or_default());
+            row(&format!("remotes.{}.peers.{}", remote.database, peer.name), text.into());
+        }
+        if let Some(ledger) = &remote.ledger {
+            let excluded = match ledger.columns_excluded.as_slice() {
+                [] => String::new(),
+                columns => format!(", without {}", columns.join(", ")),
+            };
+            let text = format!(
+                "{} where {}{excluded} to {}",
+                ledger.tables.join(", "),
+                ledger.filter,
+                ledger.remote
+            );
+            row(&format!("remotes.{}.ledger", remote.database), text.into());
+        }
     }
+    let (alerts, backups) = (&remotes.alerts, &remotes.backups);
+    // Both may hold a token.
+    row("alerts.alert_command", alerts.command.as_ref().map(|_| "set").into());
+    row("alerts.webhook", alerts.webhook.as_ref().map(|_| "set").into());
+    row("alerts.mail", alerts.mail.to_string().into());
+    row("alerts.timeout_s", alerts.timeout.as_secs().into());
+    row("alerts.failing_after_min", (alerts.failing_after.as_secs() / 60).into());
+    row("backups.dir", backups.dir.as_ref().map(|dir| dir.display().to_string()).into());
+    row("backups.every_h", backups.every.map(|every| every.as_secs() / 3600).into());
+    row("backups.keep", backups.keep.into());
+    row("backups.databases", Some(backups.databases.join(", ")).filter(|names| !names.is_empty()).into());
     row("limits.clients_max", config.limits.clients_max.into());
     row("limits.handshake_timeout_s", config.limits.handshake_timeout.as_secs().into());
     row("limits.drain_timeout_s", config.limits.drain_timeout.as_secs().into());

@@ -7,6 +7,7 @@ mod config;
 mod help;
 mod jobs;
 mod lanes;
+mod ledger;
 mod outside;
 mod remotes;
 mod rigs;

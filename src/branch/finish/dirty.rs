@@ -1,4 +1,4 @@
-//! Owns main's own uncommitted rows during a finish: they are put aside, and put back on top of the merge.
+//! Owns main's own uncommitted rows while something is merged into it: they are put aside, and put back on top of the merge.
 //! Does not merge. Always: a row of main that is uncommitted before is uncommitted after with the same contents, unless
 //! the branch was forked with it and went on from there; or all of them are Dolt-committed on their own first.
 
@@ -33,12 +33,15 @@ pub(super) struct Aside {
 }
 
 /// Where to look.
-pub(super) struct Sides<'a> {
+pub(in crate::branch) struct Sides<'a> {
     pub database: &'a str,
     pub main: &'a str,
+    /// A branch, or a commit.
     pub branch: &'a str,
     /// The base tag's commit.
     pub base: Option<&'a str>,
+    /// Main only moves to the branch's commit: Dolt itself keeps rows of tables that the branch has not changed.
+    pub is_fast_forward: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,9 @@ pub(super) async fn plan(writer: &mut Conn, sides: &Sides<'_>) -> Result<Plan, m
     for own in changed(writer, "HEAD", Some("WORKING")).await? {
         let name = &own.table;
         let merged = merged.iter().find(|other| other.table == *name);
+        if sides.is_fast_forward && merged.is_none() {
+            continue;
+        }
         if own.is_schema || !own.is_modified || name.starts_with("dolt_") {
             return Ok(Plan::Commit(format!("the definition of {name} changed")));
         }

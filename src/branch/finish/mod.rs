@@ -7,6 +7,7 @@ mod decide;
 mod dirty;
 mod error;
 mod ignored;
+mod own;
 mod push;
 mod run;
 
@@ -14,10 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use conflicts::{ConflictedRow, conflicts, decide};
+pub(super) use dirty::Sides;
 pub use error::FinishError;
+pub(super) use own::{OwnRows, Undone, hashes};
+pub(super) use run::Pair;
 
-use self::run::{Pair, run};
-use super::list::OWN_PREFIX;
+use self::run::run;
+use super::list::{OWN_PREFIX, is_peer};
 
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -149,6 +153,7 @@ async fn all(
             !branch.eq_ignore_ascii_case(&main)
                 && !branch.eq_ignore_ascii_case("main")
                 && !branch.starts_with(OWN_PREFIX)
+                && !is_peer(branch)
         };
         branches = listing.branches(&database).filter(is_theirs).map(str::to_owned).collect();
     }

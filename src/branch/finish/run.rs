@@ -9,8 +9,9 @@ use mysql_async::prelude::Queryable;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::decide::Decider;
-use super::dirty::{self, Plan, Sides};
+use super::dirty::Sides;
 use super::ignored::{self, Carry, Places};
+use super::own::{OwnRows, Undone, hashes};
 use super::push::push;
 use super::{FinishError, FinishOutcome, FinishRequest, Finished};
 use crate::admit::Committed;
@@ -19,7 +20,7 @@ use crate::branch::book::{Ended, Tombstone};
 use crate::branch::directory::sql_literal;
 use crate::branch::fork::revision;
 use crate::branch::hold::{LanesHeld, hold, look, take_lanes};
-use crate::merge::{Decision, MergeError, MergeRequest, Merged, merge_into};
+use crate::merge::{Decision, MergeError, MergeRequest, Merged};
 use crate::observe::audit::MergeEnd;
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -28,7 +29,7 @@ use crate::session::Context;
 const TRAILER: &str = "Branchline-Finish: ";
 
 /// Two connections, used again by the next finish.
-pub(super) struct Pair {
+pub(in crate::branch) struct Pair {
     pub writer: Conn,
     pub reader: Conn,
 }
@@ -80,19 +81,6 @@ struct Carried {
     outcome: FinishOutcome,
     ignored_rows: u64,
     conflicts: u64,
-}
-
-/// Why the transaction was rolled back.
-enum Undone {
-    /// Main's own rows don't fit on top of the merge.
-    OwnRows(String),
-    Failed(FinishError),
-}
-
-impl<E: Into<FinishError>> From<E> for Undone {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// From the closed gate to the branch's deletion.
@@ -181,13 +169,14 @@ impl Work<'_> {
             (base, _) => base.clone(),
         };
         let base_commit = base.as_ref().map(|base| base.commit.as_str());
-        let mut plan = Plan::Leave;
-        if is_main_dirty {
-            let sides =
-                Sides { database: self.database, main: self.main, branch: self.branch, base: base_commit };
-            let planned = dirty::plan(&mut pair.writer, &sides).await;
-            plan = planned.map_err(FinishError::at("look at main's uncommitted rows"))?;
-        }
+        let sides = Sides {
+            database: self.database,
+            main: self.main,
+            branch: self.branch,
+            base: base_commit,
+            is_fast_forward: false,
+        };
+        let mut own = OwnRows::plan(&mut pair.writer, sides, is_main_dirty).await?;
         let places =
             Places { database: self.database, main: self.main, branch: self.branch, base: base_commit };
         let carried = ignored::plan(&mut pair.writer, &mut pair.reader, &places, &ready.ignored).await?;
@@ -199,37 +188,22 @@ impl Work<'_> {
         let audit = self.context.audit.merge(&ready.id, self.database, self.branch);
         let mut decider =
             Decider::new((self.database, self.branch, self.main), &self.context.config.merge, &audit);
-        let mut swept = None;
         let result = loop {
-            if let Plan::Commit(why) = &plan {
-                swept = self.commit_main(&mut pair.writer, why).await?;
-                if swept.is_some() {
-                    lanes.dolt_committed(self.database, self.main);
-                }
-            }
+            own.settle(&mut pair.writer, lanes, self.branch).await?;
             self.progress.step("merge", None);
             let tried =
-                self.transaction(pair, &ready, &plan, (&places, &carried), &mut decider, &decisions).await;
-            let error = match tried {
+                self.transaction(pair, &ready, &own, (&places, &carried), &mut decider, &decisions).await;
+            match tried {
                 Ok(done) => break Ok(done),
-                Err(Undone::OwnRows(why)) if !matches!(plan, Plan::Commit(_)) => {
-                    self.roll_back(pair).await?;
-                    self.forget(pair, &plan, &[]).await?;
-                    plan = Plan::Commit(why);
-                    continue;
+                Err(undone) => {
+                    if let Some(error) = own.undone(&mut pair.writer, undone).await? {
+                        break Err(error);
+                    }
                 }
-                Err(Undone::OwnRows(why)) => FinishError::Merge(MergeError::Refused(why)),
-                Err(Undone::Failed(error)) => error,
-            };
-            self.roll_back(pair).await?;
-            if swept.is_some() {
-                base::take_back(&mut pair.writer)
-                    .await
-                    .map_err(FinishError::at("take back the commit of main's rows"))?;
             }
-            break Err(error);
         };
-        self.forget(pair, &plan, &carried).await?;
+        own.forget(&mut pair.writer).await?;
+        ignored::forget(&mut pair.writer, &carried).await.map_err(FinishError::at("clean up"))?;
         let end = match &result {
             Ok(Carried { commit, .. }) => commit.clone().map(MergeEnd::Committed),
             Err(error) => Some(MergeEnd::RolledBack(error.to_string())),
@@ -243,7 +217,7 @@ impl Work<'_> {
         };
         let done = match result {
             Ok(done) => {
-                let ((), buried) = tokio::join!(told, self.bury(pair, &ready, &done, base));
+                let ((), buried) = tokio::join!(told, self.bury(pair, &ready, &done, base.clone()));
                 buried?;
                 done
             }
@@ -258,7 +232,7 @@ impl Work<'_> {
             commit = done.commit,
             conflicts = done.conflicts,
             ignored_rows = done.ignored_rows,
-            swept,
+            swept = own.swept(),
             by = self.request.by,
             "branch finished"
         );
@@ -270,7 +244,7 @@ impl Work<'_> {
             commit: done.commit,
             message: done.message,
             branch_commit: ready.committed,
-            swept,
+            swept: own.swept().map(str::to_owned),
             kept: self.request.keep,
             ignored_rows: done.ignored_rows,
             conflicts: done.conflicts,
@@ -339,33 +313,18 @@ impl Work<'_> {
         Ok(row.map(|(commit, message)| Base { commit, record: ForkRecord::parse(&message) }))
     }
 
-    /// Main's own uncommitted rows become a commit of their own.
-    async fn commit_main(&self, writer: &mut Conn, why: &str) -> Result<Option<String>, FinishError> {
-        let message = format!(
-            "uncommitted rows of {}, before the merge of {}\n\nThey could not stay uncommitted: {why}.",
-            self.main, self.branch
-        );
-        let sql = format!("CALL DOLT_COMMIT('-A', '-m', {})", sql_literal(&message));
-        writer.query_first(sql).await.map_err(FinishError::at("Dolt-commit main's own rows"))
-    }
-
     /// All or nothing.
     async fn transaction(
         &self,
         pair: &mut Pair,
         ready: &Ready,
-        plan: &Plan,
+        own: &OwnRows<'_>,
         (places, carried): (&Places<'_>, &[Carry]),
         decider: &mut Decider<'_>,
         decisions: &[Decision],
     ) -> Result<Carried, Undone> {
         let at = FinishError::at;
-        let Pair { writer, reader } = pair;
         decider.begin();
-        writer.query_drop("SET autocommit = 0").await.map_err(at("begin"))?;
-        if let Plan::Carry(aside) = plan {
-            dirty::revert(writer, aside).await.map_err(at("put main's own rows aside"))?;
-        }
         let request = MergeRequest {
             database: self.database,
             theirs: self.branch,
@@ -374,20 +333,8 @@ impl Work<'_> {
             progress: self.progress,
             audit: decider.audit,
         };
-        let merged = match merge_into(writer, reader, &request).await {
-            Ok(merged) => merged,
-            // An AUTO_INCREMENT counter can't be put back, so the table is not as in HEAD.
-            Err(error)
-                if matches!(plan, Plan::Carry(_)) && error.to_string().contains("stomped by merge") =>
-            {
-                return Err(Undone::OwnRows("Dolt can't put a counter of its tables aside".to_owned()));
-            }
-            Err(rows @ MergeError::Undecided { .. }) => {
-                let (database, branch) = (self.database.to_owned(), self.branch.to_owned());
-                return Err(FinishError::Undecided { database, branch, rows }.into());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let merged = own.merge(pair, &request).await.map_err(|undone| self.undecided(undone))?;
+        let writer = &mut pair.writer;
         let mut commit = None;
         if merged.up_to_date {
             commit = self.marked(writer, ready).await?;
@@ -397,13 +344,7 @@ impl Work<'_> {
         if !is_completed {
             ignored_rows = ignored::carry(writer, places, carried, decider).await?;
         }
-        if let Plan::Carry(aside) = plan
-            && !dirty::put_back(writer, aside).await.map_err(at("put main's own rows back"))?
-        {
-            return Err(Undone::OwnRows(
-                "with the branch's rows they break a key or a constraint".to_owned(),
-            ));
-        }
+        own.put_back(writer).await?;
         let conflicts = merged.conflicts() + decider.conflicts;
         let mut message = None;
         if !is_completed && (!merged.up_to_date || ignored_rows > 0) {
@@ -445,17 +386,15 @@ impl Work<'_> {
         text
     }
 
-    async fn roll_back(&self, pair: &mut Pair) -> Result<(), FinishError> {
-        let undo = "ROLLBACK; SET autocommit = 1, foreign_key_checks = 1";
-        pair.writer.query_drop(undo).await.map_err(FinishError::at("roll back"))
-    }
-
-    async fn forget(&self, pair: &mut Pair, plan: &Plan, carried: &[Carry]) -> Result<(), FinishError> {
-        let at = FinishError::at;
-        if let Plan::Carry(aside) = plan {
-            dirty::forget(&mut pair.writer, aside).await.map_err(at("clean up"))?;
+    /// Rows of a branch are decided with `branch resolve`.
+    fn undecided(&self, undone: Undone) -> Undone {
+        match undone {
+            Undone::Failed(FinishError::Merge(rows @ MergeError::Undecided { .. })) => {
+                let (database, branch) = (self.database.to_owned(), self.branch.to_owned());
+                Undone::Failed(FinishError::Undecided { database, branch, rows })
+            }
+            other => other,
         }
-        ignored::forget(&mut pair.writer, carried).await.map_err(at("clean up"))
     }
 
     /// The branch is no more; or, if it is to stay, what it has now is its base.
@@ -514,15 +453,6 @@ pub(super) async fn blocking(
         Ok(written) => written.map_err(|error| FinishError::Book(error.to_string())),
         Err(_) => Err(FinishError::Interrupted),
     }
-}
-
-/// Goes there, in the same round trip. HEAD; and all tables now and of HEAD.
-async fn hashes(conn: &mut Conn, place: &str) -> Result<(String, String, String), mysql_async::Error> {
-    let sql = format!("USE {place}; SELECT dolt_hashof('HEAD'), dolt_hashof_db(), dolt_hashof_db('HEAD')");
-    let mut results = conn.query_iter(sql).await?;
-    let _used: Vec<mysql_async::Row> = results.collect().await?;
-    let hashes = results.collect_and_drop().await?.pop();
-    Ok(hashes.unwrap_or_default())
 }
 
 /// A name as Dolt takes it: `Name <mail>`.

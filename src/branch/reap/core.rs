@@ -1,7 +1,7 @@
 //! What is to be done about one branch that may be an orphan. Pure: what is known of it in, what to do out.
 //! Always: what has anything that main has not is never deleted.
 
-use crate::branch::list::BranchRow;
+use crate::branch::list::{BranchRow, is_peer};
 use crate::config::{Glob, Orphans};
 use crate::observe::time::utc_seconds;
 
@@ -41,7 +41,7 @@ impl Action {
 
 /// What to do about a branch.
 pub fn decide(row: &BranchRow, rules: Rules<'_>) -> Action {
-    if !row.orphan || row.sessions > 0 || !rules.pattern.matches(&row.branch) {
+    if !row.orphan || row.sessions > 0 || !rules.pattern.matches(&row.branch) || is_peer(&row.branch) {
         return Action::Nothing;
     }
     match (row.unmerged, rules.orphans) {
