@@ -34,7 +34,7 @@ pub async fn make(
     progress: &Progress,
 ) -> Result<Good, String> {
     let began = tokio::time::Instant::now();
-    if context.dolt.program().is_none() {
+    if context.dolt.home().is_none() {
         return Err(
             "this Dolt is not run by Branchline: make its backups where it runs, with CALL DOLT_BACKUP"
                 .to_owned(),
@@ -102,7 +102,10 @@ impl Work<'_> {
         let (before, after) = copy(context, database, new).await.map_err(|error| explain(&error, path))?;
         self.progress.step("check", None);
         let link = Link::to(context, new)?;
-        let restored = offline::restore(context, &link, check, STEP_MAX)
+        // One further down, so that there is no server's directory above it, wherever the copy is.
+        let work = check.join("work");
+        std::fs::create_dir(&work).map_err(|error| explain(&error.to_string(), path))?;
+        let restored = offline::restore(context, &link, &work, STEP_MAX)
             .await
             .map_err(|error| explain(&format!("the copy is not good: {error}"), path))?;
         drop(link);
