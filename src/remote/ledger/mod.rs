@@ -18,6 +18,7 @@ mod shape;
 pub mod state;
 mod status;
 mod text;
+pub mod verify;
 mod withdraw;
 
 use std::sync::Arc;

@@ -116,7 +116,7 @@ pub async fn init(rule: &Rule, state_dir: &Path) -> Result<(), LedgerError> {
     made.map_err(|error| failed(rule, error.outcome, error.text))
 }
 
-fn failed(rule: &Rule, outcome: Outcome, text: String) -> LedgerError {
+pub(super) fn failed(rule: &Rule, outcome: Outcome, text: String) -> LedgerError {
     LedgerError::Remote {
         ledger: rule.ledger.clone(),
         remote: rule.config.remote.to_string(),
