@@ -164,7 +164,9 @@ fn merge_conflict() {
     left.beads(&repository);
     let manual = "[[merge.rules]]\ntable = \"t\"\ncolumn = \"s\"\ncells = \"manual\"\n";
     let right = Town::start_in(right.path(), manual);
-    right.done(&["clone", &repository.file_url(), "beads"]);
+    let told = right.done(&["clone", &repository.file_url(), "beads"]);
+    assert!(told.contains("pushed nowhere"), "{told}");
+    right.done(&["remote", "add", "beads", &repository.file_url()]);
     for (town, text, day) in [(&left, "of left", "02-01"), (&right, "of right", "02-02")] {
         let mut client = town.client("beads");
         client.run(&format!("UPDATE t SET s = '{text}', updated_at = '2026-{day}' WHERE id = 1"));
