@@ -325,9 +325,15 @@ fn a_changed_setting_never_leaves_old_rows_behind_unsaid() {
     town.refused(&hidden, &["owner of issues is in columns_excluded, and was published before"]);
     let other = Rule::new("beads", LedgerConfig { filter: town.rule.config.filter.clone(), ..other.config });
     town.refused(&other, &["private has not"]);
+    let alerts = || {
+        let raised = town.branchline.context.alerts.list(false);
+        raised.iter().map(|alert| format!("{} {}", alert.kind.as_str(), alert.database)).collect::<Vec<_>>()
+    };
+    assert_eq!(alerts(), ["ledger beads_ledger"]);
     // More columns, and more tables, hide nothing that was published.
     let more = town.with(|config| config.columns_excluded = vec!["price_of".to_owned()]);
     town.try_publish(&more, How::default()).unwrap();
+    assert_eq!(alerts(), Vec::<String>::new());
     assert_eq!(town.ledger().row("SELECT remarks FROM issues"), "SECRET");
     // A new ledger needs a repository without data.
     let rebuild = |rule: &Rule| {
