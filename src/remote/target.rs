@@ -79,6 +79,8 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
                 heartbeat: remote.heartbeat,
                 origin: remote.origin.clone(),
             }),
+            // Its section is about what is published or fetched.
+            Err(_) if remote.url.is_none() && (remote.ledger.is_some() || !remote.peers.is_empty()) => {}
             Err(why) => untargeted.push(refuse(why)),
         }
     }

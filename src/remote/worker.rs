@@ -141,7 +141,9 @@ fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
     context.alerts.keep(|database, remote| {
         let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
         let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
-        is_target || peers.iter().any(|peer| peer.url.to_string() == remote)
+        is_target
+            || super::ledger::is_noted(&settings, database, remote)
+            || peers.iter().any(|peer| peer.url.to_string() == remote)
     });
 }
 
