@@ -37,6 +37,20 @@ impl Place {
         fs::write(self.path("state/branchline.toml"), text).expect("written");
     }
 
+    /// What is not whole, of whatever kind.
+    fn scratch(&self) -> Vec<String> {
+        let dropped = self.path("data/.dolt_dropped_databases");
+        let dirs = [self.path("copies"), self.path("copies/beads"), self.path("data"), dropped];
+        let found = dirs.iter().filter(|dir| dir.is_dir()).flat_map(|dir| names(dir));
+        let beside = self.path("state/dolt-beside");
+        let beside = if beside.is_dir() { names(&beside) } else { Vec::new() };
+        found.filter(|name| name.contains("branchline-") && !name.ends_with(".json")).chain(beside).collect()
+    }
+
+    fn has_no_scratch(&self) {
+        assert_eq!(self.scratch(), Vec::<String>::new(), "no scratch is left");
+    }
+
     fn start(&self) -> Running<'_> {
         Running { place: self, branchline: Branchline::start_in(self.0.path(), |_| {}) }
     }
@@ -166,14 +180,14 @@ fn a_copy_holds_everything_and_becomes_a_database_again() {
     assert_eq!(running.facts("beads2"), facts);
     assert!(running.client("beads2").rows("SELECT * FROM dolt_remotes").is_empty());
 
-    // In the place of the first: which is had back by DOLT_UNDROP.
+    // In the place of the first: which is kept under another name.
     running.refused(&["restore", odd, "beads"], &["there is a database beads already", "--replace"]);
     running.refused(&["restore", odd, "BEADS2"], &["there is a database beads2 already"]);
     assert_eq!(client.row("SELECT COUNT(*) FROM t"), "0");
     let replaced = running.json(&["restore", odd, "beads", "--replace"]);
     assert_eq!(running.facts("beads"), facts);
     let old = replaced["old"].as_str().expect("the old one's name");
-    running.client("").run(&format!("CALL DOLT_UNDROP('{old}')"));
+    assert!(old.starts_with("beads_replaced_"), "{replaced}");
     assert_eq!(running.client(old).row("SELECT COUNT(*) FROM t"), "0");
     // Sessions write on, through the lanes, and nobody has gone past us.
     let mut client = running.client("beads");
@@ -181,10 +195,8 @@ fn a_copy_holds_everything_and_becomes_a_database_again() {
     assert_eq!(client.row("SELECT COUNT(*) FROM t"), "3");
     let status = running.done(&["status"]);
     assert!(!status.contains("BYPASS"), "{status}");
-    assert!(names(&place.path("data")).iter().all(|name| !name.contains("branchline")), "no scratch is left");
-    assert!(
-        names(&place.path("state")).iter().all(|name| !name.contains("link") && name != "replacing.json")
-    );
+    place.has_no_scratch();
+    assert!(names(&place.path("state")).iter().all(|name| !name.contains("link") && name != "clone.json"));
 
     // What Dolt made by itself can be restored too.
     let by_dolt = place.path("copies/by dolt").display().to_string();
@@ -220,8 +232,8 @@ fn a_newer_copy_takes_an_older_ones_place_and_nothing_else_is_touched() {
         (["restore", "notes", "x"], &["holds \"a\" and is no Dolt backup"]),
         (["restore", "file", "x"], &["is not a directory"]),
         (["restore", "none", "x"], &["is not there"]),
-        (["restore", "beads", "a/b"], &["can't be a database's name"]),
-        (["restore", "beads", "it's"], &["can't be a database's name"]),
+        (["restore", "beads", "a/b"], &["can't be a rig's name"]),
+        (["restore", "beads", "it's"], &["can't be a rig's name"]),
         (["restore", "beads", "mysql"], &["is reserved"]),
     ] {
         running.refused(&arguments, told);
@@ -244,7 +256,7 @@ fn a_newer_copy_takes_an_older_ones_place_and_nothing_else_is_touched() {
     let before = running.facts("beads");
     running.refused(&["restore", "beads", "beads", "--replace"], &["can't be restored"]);
     assert_eq!(running.facts("beads"), before);
-    assert!(names(&place.path("data")).iter().all(|name| !name.contains("branchline")), "no scratch is left");
+    place.has_no_scratch();
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
+
 use branchline::config::LedgerConfig;
 use branchline::observe::progress::Progress;
 use branchline::remote::ledger::{self, How, LedgerError, Published, Rule};
 use support::client::Client;
 use support::embedded::Embedded;
+use support::polecat::Said;
 use support::public::{PublicRemote, history_by_dolt};
+use support::town;
 
 /// A database `beads` whose completed issues are published.
 struct Town {
@@ -428,4 +432,101 @@ fn remotes_that_fail_lose_nothing() {
     // To another repository goes all of it.
     let moved = town.publish();
     assert_eq!((moved.pushed, moved.rows.len()), (3, 0));
+}
+
+/// The same with the ledger in the settings, so that it is published by itself and asked for by commands.
+struct Served {
+    town: town::Town,
+    public: PublicRemote,
+}
+
+impl Served {
+    fn start() -> Self {
+        let public = PublicRemote::new();
+        let town = town::Town::start(&format!(
+            "[remotes]\nquiet_s = 0\n[remotes.beads.ledger]\nremote = \"{}\"\ntables = [\"issues\"]\ncolumns_excluded = [\"notes\"]\n",
+            public.url().reveal()
+        ));
+        let mut client = town.client("");
+        for sql in [
+            "CREATE DATABASE beads",
+            "USE beads",
+            "CREATE TABLE issues (id VARCHAR(20) PRIMARY KEY, title TEXT, status VARCHAR(20), notes TEXT)",
+            "INSERT INTO issues VALUES ('a', 'PUBLIC-AND-CLOSED', 'closed', 'A-SECRET-NOTE')",
+            "INSERT INTO issues VALUES ('b', 'A-SECRET-OPEN-TITLE', 'open', NULL)",
+            "CALL DOLT_COMMIT('-Am', 'two')",
+        ] {
+            client.run(sql);
+        }
+        Self { town, public }
+    }
+
+    /// `branchline ledger ARGUMENTS`
+    fn ledger(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+        command.arg("ledger").args(arguments).arg("--state-dir").arg(self.town.branchline.state_dir());
+        let output = command.stdin(Stdio::null()).output().expect("branchline runs");
+        let [stdout, stderr] =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Said { code: output.status.code(), text: stdout + &stderr }
+    }
+}
+
+#[test]
+fn commits_are_published_by_themselves_and_clients_only_read_the_ledger() {
+    let served = Served::start();
+    town::until("the ledger is published", || served.public.everything().has("PUBLIC-AND-CLOSED"));
+    let mut client = served.town.client("beads_ledger");
+    assert_eq!(client.row("SELECT GROUP_CONCAT(title) FROM issues"), "PUBLIC-AND-CLOSED");
+    for sql in [
+        "INSERT INTO issues (id) VALUES ('x')",
+        "UPDATE beads_ledger.issues SET title = 'x'",
+        "DROP TABLE issues",
+        "CALL DOLT_COMMIT('-Am', 'x')",
+        "DROP DATABASE beads_ledger",
+    ] {
+        let refused = client.err(sql).message;
+        assert!(refused.contains("a public ledger, which only Branchline writes"), "{sql}: {refused}");
+    }
+    let mut main = served.town.client("beads");
+    main.run("INSERT INTO issues VALUES ('c', 'PUBLIC-TOO', 'closed', NULL)");
+    main.run("CALL DOLT_COMMIT('-Am', 'three')");
+    town::until("the commit is published", || served.public.everything().has("PUBLIC-TOO"));
+    let status = served.town.command(&["ledger", "status", "beads"]);
+    assert_eq!((&status[0]["rows"], &status[0]["lag_commits"]), (&"issues: 2".into(), &0.into()), "{status}");
+
+    let verified = served.ledger(&["verify", "beads"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.text);
+    assert!(
+        verified.text.contains("2 texts that are not public were looked for, none found"),
+        "{}",
+        verified.text
+    );
+    let published = served.ledger(&["publish"]);
+    assert_eq!((published.code, published.text.trim()), (Some(0), "beads: up to date"));
+    let withdrawn = served.ledger(&["withdraw", "beads", "issues", "c"]);
+    assert_eq!(withdrawn.code, Some(0), "{}", withdrawn.text);
+    assert!(withdrawn.text.contains("every clone of them, keep it"), "{}", withdrawn.text);
+    assert_eq!(client.row("SELECT GROUP_CONCAT(id) FROM issues"), "a");
+    assert_eq!(served.ledger(&["verify"]).code, Some(0));
+    let refused = served.ledger(&["publish", "hq"]);
+    assert!(refused.code == Some(1) && refused.text.contains("hq has no ledger"), "{}", refused.text);
+}
+
+#[test]
+fn verify_finds_what_should_not_be_there() {
+    let served = Served::start();
+    town::until("the ledger is published", || served.public.everything().has("PUBLIC-AND-CLOSED"));
+    // Somebody pushes an open row past Branchline: a commit on top, by Dolt itself.
+    let mut direct = served.town.direct("beads_ledger");
+    direct.run("INSERT INTO issues (id, title, status) VALUES ('b', 'A-SECRET-OPEN-TITLE', 'open')");
+    direct.run("CALL DOLT_COMMIT('-Am', 'by hand')");
+    direct.run("CALL DOLT_PUSH('public', 'main')");
+    // And takes it back: the history has it.
+    direct.run("CALL DOLT_RESET('--hard', 'HEAD~1')");
+    let verified = served.ledger(&["verify", "beads"]);
+    assert_eq!(verified.code, Some(1), "{}", verified.text);
+    for text in ["which beads_ledger does not have", "texts that are not public are in it: title of issues"] {
+        assert!(verified.text.contains(text), "{text}: {}", verified.text);
+    }
 }

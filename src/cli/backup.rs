@@ -29,8 +29,8 @@ Examples:
   branchline restore /srv/backups/beads beads_old
   branchline restore /srv/backups/beads beads --replace
 
-The copy is checked before anything is changed. With --replace the database of that name is kept aside until the new one
-answers; then it is dropped, and CALL DOLT_UNDROP gives it back until CALL DOLT_PURGE_DROPPED_DATABASES.")]
+The copy is checked before anything is changed. With --replace the database that had the name is kept as
+NAME_replaced_…, until you drop it.")]
 pub struct RestoreArgs {
     /// The copy
     dir: PathBuf,
@@ -99,9 +99,9 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
         get("head")
     )))?;
     match made.first("old") {
-        Some(old) => output::line(&output::printable(&format!(
-            "the one before is kept: CALL DOLT_UNDROP('{old}') gives it back as {old}"
-        ))),
+        Some(old) => {
+            output::line(&output::printable(&format!("the one before is kept as {old}, until you drop it")))
+        }
         None => Ok(()),
     }
 }

@@ -178,11 +178,6 @@ impl Dolt {
         self.inner.shared.home.as_deref()
     }
 
-    /// The link that a Dolt that is ours is run through; none of an external one.
-    pub fn program(&self) -> Option<PathBuf> {
-        Some(self.home()?.parent()?.join(files::PROGRAM))
-    }
-
     /// Figures for status.
     pub fn facts(&self) -> Facts {
         self.inner.shared.facts().clone()

@@ -3,7 +3,6 @@
 //! Always: nothing here is in a client's path; no password is asked for; no credential of a URL is shown.
 
 pub mod add;
-pub mod aside;
 pub mod assigned;
 pub mod backup;
 pub mod call;

@@ -175,12 +175,6 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
             let commits = if ahead == 1 { "commit" } else { "commits" };
             return Err(Stop::new(Outcome::Behind, format!("it has {ahead} {commits} that main has not")));
         }
-        ended.commits = count(&mut session, theirs, &head).await?;
-    } else {
-        ended.commits = session
-            .value(&format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&head)))
-            .await?
-            .unwrap_or(0);
     }
     let before = size(context, target).await;
     let push = format!("CALL DOLT_PUSH({}, 'main')", sql_literal(&target.name));
@@ -197,6 +191,14 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
         let text = format!("Dolt says that it pushed {head}, and the remote is at {there}");
         return Err(Stop::new(Outcome::DoltError, text));
     }
+    // More than there was at the beginning, if somebody committed meanwhile.
+    ended.commits = match &theirs {
+        Some(theirs) => count(&mut session, theirs, &there).await?,
+        None => {
+            let sql = format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&there));
+            session.value(&sql).await?.unwrap_or(0)
+        }
+    };
     ended.bytes = before.zip(size(context, target).await).map(|(before, after)| after.saturating_sub(before));
     ended.seen = Some(seen(there, Some(data)));
     ended.outcome = Some(Outcome::Pushed);

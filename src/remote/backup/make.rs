@@ -34,7 +34,7 @@ pub async fn make(
     progress: &Progress,
 ) -> Result<Good, String> {
     let began = tokio::time::Instant::now();
-    if context.dolt.program().is_none() {
+    if context.dolt.home().is_none() {
         return Err(
             "this Dolt is not run by Branchline: make its backups where it runs, with CALL DOLT_BACKUP"
                 .to_owned(),
@@ -63,29 +63,13 @@ pub async fn make(
         ));
     }
     let unfinished = begin(context, Unfinished::copy(path)).await?;
-    let [new, check] = unfinished.paths() else { return Err("there is no place for it".to_owned()) };
-
-    progress.step("copy", None);
-    let (before, after) = copy(context, database, new).await.map_err(|error| explain(&error, path))?;
-    progress.step("check", None);
-    let link = Link::to(context, new)?;
-    let restored = offline::restore(context, &link, check, STEP_MAX)
-        .await
-        .map_err(|error| explain(&format!("the copy is not good: {error}"), path))?;
-    drop(link);
     let main = context.branches.default_branch(database);
-    compare(context, database, &main, &restored, (&before, &after)).await?;
-
-    progress.step("name", None);
-    let marker = Marker::new(database, at, restored.clone());
-    let (from, to) = (new.clone(), path.to_owned());
-    let bytes = blocking(move || {
-        place::finish(&from, &to, &marker)?;
-        Ok(crate::observe::disk::usage(&to)?.used_bytes)
-    })
-    .await?
-    .map_err(|error: io::Error| finish_error(&error, path))?;
+    let made = match unfinished.paths() {
+        [new, check] => Work { context, database, path, main: &main, at, progress }.run(new, check).await,
+        _ => Err("there is no place for it".to_owned()),
+    };
     end(context, unfinished).await;
+    let (restored, bytes) = made?;
     let good = Good {
         at,
         path: path.to_owned(),
@@ -98,6 +82,44 @@ pub async fn make(
     blocking(move || backups.made(&name, made, by_schedule)).await?;
     tracing::info!(database, path = %path.display(), bytes, took_ms = good.took_ms, "backed up");
     Ok(good)
+}
+
+/// What is asked.
+struct Work<'a> {
+    context: &'a Arc<Context>,
+    database: &'a str,
+    path: &'a Path,
+    main: &'a str,
+    at: u64,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    /// Heads in the copy, and its bytes.
+    async fn run(&self, new: &Path, check: &Path) -> Result<(Heads, u64), String> {
+        let Self { context, database, path, .. } = *self;
+        self.progress.step("copy", None);
+        let (before, after) = copy(context, database, new).await.map_err(|error| explain(&error, path))?;
+        self.progress.step("check", None);
+        let link = Link::to(context, new)?;
+        // One further down, so that there is no server's directory above it, wherever the copy is.
+        let work = check.join("work");
+        std::fs::create_dir(&work).map_err(|error| explain(&error.to_string(), path))?;
+        let restored = offline::restore(context, &link, &work, STEP_MAX)
+            .await
+            .map_err(|error| explain(&format!("the copy is not good: {error}"), path))?;
+        drop(link);
+        compare(context, database, self.main, &restored, (&before, &after)).await?;
+        self.progress.step("name", None);
+        let marker = Marker::new(database, self.at, restored.clone());
+        let (from, to) = (new.to_owned(), path.to_owned());
+        let bytes = blocking(move || {
+            place::finish(&from, &to, &marker)?;
+            Ok(crate::observe::disk::usage(&to)?.used_bytes)
+        });
+        let bytes = bytes.await?.map_err(|error: io::Error| finish_error(&error, path))?;
+        Ok((restored, bytes))
+    }
 }
 
 /// Whose turn it is at a database and at a directory; not while the database is merged.
@@ -182,7 +204,8 @@ fn other_database(found: &Found, database: &str) -> Option<String> {
     }
 }
 
-type Heads = BTreeMap<String, String>;
+/// Heads by branch.
+pub type Heads = BTreeMap<String, String>;
 
 /// Copies; heads before and after.
 async fn copy(context: &Context, database: &str, new: &Path) -> Result<(Heads, Heads), String> {

@@ -1,24 +1,22 @@
 //! Owns runs of the dolt program beside the server: making a database from a copy, with every chunk's checksum, where no
 //! client sees it; and the link by which Dolt is told of a directory.
-//! Always: a run ends in its time, or with whoever waits for it.
+//! Does not run anything itself: `dolt::beside` does. Always: a link is gone when it is dropped.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
-use tokio::process::Command;
 
 use super::super::outcome::one_line;
+use crate::dolt::beside::{Beside, BesideError};
 use crate::session::Context;
 
-/// Name of the database that is made.
-pub const NAME: &str = "database";
+/// The database that is made, below the directory where it is made.
+pub const MADE: &str = "database";
 
 /// Dolt takes directories as URLs and decodes those more than once: a link with a plain name stands for any directory.
 #[derive(Debug)]
@@ -59,16 +57,20 @@ impl Drop for Link {
     }
 }
 
-/// Makes a database called [`NAME`] below `scratch` from a copy; heads by branch.
+/// Makes a database called [`MADE`] in `work` from a copy; heads by branch. Dolt looks for a running server in its directory
+/// and the one above, and would have that do the work: there must be none.
 pub async fn restore(
     context: &Context,
     link: &Link,
-    scratch: &Path,
+    work: &Path,
     limit: Duration,
 ) -> Result<BTreeMap<String, String>, String> {
-    dolt(context, scratch, &["backup", "restore", &link.url(), NAME], limit).await?;
+    let said = |error: BesideError| one_line(&error.to_string());
+    let beside = Beside::new(context.remotes.state_dir()).map_err(|error| error.to_string())?;
+    beside.run(&["backup", "restore", &link.url(), MADE], work, limit, |_| {}).await.map_err(said)?;
     let sql = "SELECT name, hash FROM dolt_branches";
-    let listed = dolt(context, &scratch.join(NAME), &["sql", "-r", "json", "-q", sql], limit).await?;
+    let listed = beside.run(&["sql", "-r", "json", "-q", sql], &work.join(MADE), limit, |_| {}).await;
+    let listed = listed.map_err(said)?;
     let listed: Listed =
         serde_json::from_slice(&listed).map_err(|error| format!("its branches can't be read: {error}"))?;
     Ok(listed.rows.into_iter().map(|row| (row.name, row.hash)).collect())
@@ -84,54 +86,4 @@ struct Listed {
 struct BranchRow {
     name: String,
     hash: String,
-}
-
-/// What it printed.
-async fn dolt(context: &Context, dir: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, String> {
-    let not_ours =
-        "this Dolt is not run by Branchline: make its backups where it runs, with CALL DOLT_BACKUP";
-    let (Some(program), Some(home)) = (context.dolt.program(), context.dolt.home()) else {
-        return Err(not_ours.to_owned());
-    };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(dir)
-        .env_clear()
-        .envs(crate::dolt::git::environment(std::env::vars_os()))
-        .env("DOLT_ROOT_PATH", home)
-        .env("DOLT_DISABLE_EVENT_FLUSH", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    let child = command.spawn().map_err(|error| format!("cannot run dolt: {error}"))?;
-    let mut group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
-    let ended = tokio::time::timeout(limit, child.wait_with_output()).await;
-    if ended.is_ok() {
-        group.0 = None;
-    }
-    drop(group);
-    match ended {
-        Err(_) => {
-            Err(format!("dolt {} did not end within {} s and was ended", arguments[0], limit.as_secs()))
-        }
-        Ok(Err(error)) => Err(format!("cannot run dolt: {error}")),
-        Ok(Ok(output)) if output.status.success() => Ok(output.stdout),
-        Ok(Ok(output)) => {
-            let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-            Err(one_line(&String::from_utf8_lossy(said)))
-        }
-    }
-}
-
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
 }

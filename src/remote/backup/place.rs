@@ -132,11 +132,6 @@ impl Unfinished {
         Self(vec![beside(path, "new"), beside(path, "check")])
     }
 
-    /// One below a directory.
-    pub fn below(dir: &Path) -> Self {
-        Self(vec![beside(&dir.join("database"), "restore")])
-    }
-
     /// All of them.
     pub fn paths(&self) -> &[PathBuf] {
         &self.0

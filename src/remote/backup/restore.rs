@@ -1,20 +1,15 @@
 //! Owns making a database from a copy: checked where nobody sees it, then put in place whole.
-//! Does not touch the copy. Always: a database of that name that was there is kept aside until the new one answers.
+//! Does not touch the copy. Always: a database of that name that was there is kept under another.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::aside::{self, AsideError, put_in_place};
-use super::make::{STEP_MAX, begin, blocking, end, explain, turn};
+use super::super::clone::Room;
+use super::make::{Heads, STEP_MAX, blocking, explain, turn};
 use super::offline::{self, Link};
-use super::place::{self, Found, Marker, Unfinished};
+use super::place::{self, Found, Marker};
 use crate::observe::progress::Progress;
 use crate::session::Context;
-
-/// Bytes of a name; Dolt's limit.
-const NAME_BYTES_MAX: usize = 64;
-/// Names that are Dolt's own.
-const RESERVED: [&str; 5] = ["information_schema", "mysql", "dolt", "performance_schema", "sys"];
 
 /// A database that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +24,7 @@ pub struct Restored {
     pub head: Option<String>,
     /// How many branches it has.
     pub branches: u64,
-    /// The name under which `DOLT_UNDROP` gives the old one back.
+    /// What the database is called now that had the name.
     pub old: Option<String>,
 }
 
@@ -38,29 +33,24 @@ pub async fn restore(
     context: &Arc<Context>,
     dir: &Path,
     database: &str,
-    may_replace: bool,
+    replace: bool,
     by: &str,
     progress: &Progress,
 ) -> Result<Restored, String> {
-    check_name(database)?;
-    let Some(data_dir) = aside::data_dir(context) else { return Err(AsideError::NotOurs.to_string()) };
+    let room = Room::find(context, database, replace).await.map_err(|error| error.to_string())?;
     let copy = dir.to_owned();
     let of = blocking(move || copy_in(&copy)).await??;
     progress.step("wait for its turn", None);
-    let _turn = turn(context, database, dir).await;
-    let there = aside::spelled(context, database).await.map_err(|error| error.to_string())?;
-    if let Some(there) = there.filter(|_| !may_replace) {
-        return Err(AsideError::Exists(there).to_string());
-    }
-    // On the file system of the databases, to be moved to its place.
-    let unfinished = begin(context, Unfinished::below(&data_dir)).await?;
-    let [scratch] = unfinished.paths() else { return Err("there is no place for it".to_owned()) };
+    let name = room.name().to_owned();
+    let _turn = turn(context, &name, dir).await;
     progress.step("restore", None);
-    let link = Link::to(context, dir)?;
-    let heads = offline::restore(context, &link, scratch, STEP_MAX)
-        .await
-        .map_err(|error| explain(&format!("{} can't be restored: {error}", dir.display()), scratch))?;
-    drop(link);
+    let heads = {
+        let work = room.work().map_err(|error| format!("cannot make room in the data directory: {error}"))?;
+        let link = Link::to(context, dir)?;
+        offline::restore(context, &link, work, STEP_MAX)
+            .await
+            .map_err(|error| explain(&format!("{} can't be restored: {error}", dir.display()), work))?
+    };
     if let Some(marker) = of.as_ref().filter(|marker| marker.branches != heads) {
         return Err(format!(
             "{} is not what it was when it was made: its branches should be {}, and are {}; nothing was changed",
@@ -70,42 +60,16 @@ pub async fn restore(
         ));
     }
     progress.step("put in place", None);
-    let placed = put_in_place(context, &scratch.join(offline::NAME), database, may_replace, by)
-        .await
-        .map_err(|error| error.to_string())?;
-    end(context, unfinished).await;
-    tracing::info!(database, dir = %dir.display(), old = placed.old, "restored");
-    let main = heads.get("main").or_else(|| heads.values().next()).cloned();
-    Ok(Restored {
-        database: placed.database,
-        dir: dir.to_owned(),
-        of,
-        head: main,
-        branches: heads.len() as u64,
-        old: placed.old,
-    })
+    let made = room.work().map_err(|error| error.to_string())?.join(offline::MADE);
+    let old = room.place(context, &made, by).await?;
+    tracing::info!(database = name, dir = %dir.display(), old, "restored");
+    let head = heads.get("main").or_else(|| heads.values().next()).cloned();
+    Ok(Restored { database: name, dir: dir.to_owned(), of, head, branches: heads.len() as u64, old })
 }
 
-fn shown(heads: &std::collections::BTreeMap<String, String>) -> String {
+fn shown(heads: &Heads) -> String {
     let heads: Vec<String> = heads.iter().map(|(branch, head)| format!("{branch} {head}")).collect();
     heads.join(", ")
-}
-
-/// The name becomes a database and a directory.
-fn check_name(name: &str) -> Result<(), String> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !starts_well || !name.chars().all(fine) || name.len() > NAME_BYTES_MAX {
-        return Err(format!(
-            "{:?} can't be a database's name: letters, digits, _ and -, a letter or digit first, at most {NAME_BYTES_MAX} \
-             bytes",
-            crate::observe::redact::cut(name, NAME_BYTES_MAX)
-        ));
-    }
-    if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-        return Err(format!("{name} is reserved; choose another name"));
-    }
-    Ok(())
 }
 
 /// What the copy says of itself, if it is ours.
@@ -126,30 +90,6 @@ fn copy_in(dir: &Path) -> Result<Option<Marker>, String> {
                 }
                 None => format!("{shown} {why}"),
             })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for (name, fine) in [
-            ("beads", true),
-            ("beads-2_old", true),
-            ("", false),
-            ("..", false),
-            ("a/b", false),
-            ("it's", false),
-            ("a b", false),
-            ("a`b", false),
-            ("MySQL", false),
-            ("x\0", false),
-            (&"x".repeat(65), false),
-        ] {
-            assert_eq!(check_name(name).is_ok(), fine, "{name:?}");
         }
     }
 }

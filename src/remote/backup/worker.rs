@@ -24,7 +24,6 @@ const ADVICE: &str = "see what it says, put it right, and run `branchline backup
 /// Runs until `stopping`; first it removes what a crash left.
 pub async fn run(context: Arc<Context>, stopping: CancellationToken) {
     clean(&context).await;
-    super::super::aside::recover(&context).await;
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,

@@ -66,9 +66,11 @@ pub async fn verify(
         ));
     }
     let limit = super::settings(context).timeout * TIMEOUT_FACTOR;
-    let run_failed = |error: std::io::Error| LedgerError::Refused(format!("cannot work in the state directory: {error}"));
+    let run_failed =
+        |error: std::io::Error| LedgerError::Refused(format!("cannot work in the state directory: {error}"));
     let beside = Beside::new(context.remotes.state_dir()).map_err(run_failed)?;
-    let mut verified = Verified { head: head_there(&rule, &beside, limit, progress).await?, ..Verified::default() };
+    let mut verified =
+        Verified { head: head_there(&rule, &beside, limit, progress).await?, ..Verified::default() };
 
     let session = &mut work.session;
     let here = look::main_of(session, &rule.ledger).await?;
@@ -183,7 +185,10 @@ fn search(objects: &Path, texts: &Texts) -> std::io::Result<Searched> {
         let said = String::from_utf8_lossy(&header).into_owned();
         let size: Option<u64> = said.trim().rsplit(' ').next().and_then(|size| size.parse().ok());
         let Some(size) = size.filter(|size| *size <= OBJECT_BYTES_MAX) else {
-            return Err(std::io::Error::other(format!("an object of git's that can't be read: {}", said.trim())));
+            return Err(std::io::Error::other(format!(
+                "an object of git's that can't be read: {}",
+                said.trim()
+            )));
         };
         let mut object = Vec::new();
         reader.by_ref().take(size).read_to_end(&mut object)?;
@@ -214,7 +219,8 @@ async fn private_texts(session: &mut RemoteSession, rule: &Rule) -> Result<Texts
                 true => "TRUE".to_owned(),
                 false => format!("({}) IS NOT TRUE", rule.config.filter),
             };
-            let sql = format!("SELECT DISTINCT CAST({name} AS CHAR) FROM {table} WHERE {rows} LIMIT {TEXTS_MAX}");
+            let sql =
+                format!("SELECT DISTINCT CAST({name} AS CHAR) FROM {table} WHERE {rows} LIMIT {TEXTS_MAX}");
             let rows = session.call(&sql, CHECK_TIMEOUT).await;
             let rows = rows.map_err(LedgerError::at("read what is not public"))?;
             for value in rows.iter().filter_map(|row| text(row, 0)) {
