@@ -11,9 +11,14 @@ use branchline::remote::RemoteUrl;
 use branchline::remote::clone::{CloneError, CloneRequest, Cloned, clean_up, clone};
 use branchline::remote::pull::{PullRequest, pull};
 use branchline::remote::verify::{Verified, VerifyError, verify};
-use support::bare::Bare;
 use support::client::{Client, Login};
 use support::embedded::Embedded;
+use support::git::Repository;
+
+/// As settings have it.
+fn remote_url(repository: &Repository) -> RemoteUrl {
+    RemoteUrl::parse(&repository.file_url()).expect("a URL")
+}
 
 fn cloned(server: &Embedded, url: RemoteUrl, name: &str, replace: bool) -> Result<Cloned, CloneError> {
     let request = CloneRequest { url, database: name.to_owned(), replace, by: "test".to_owned() };
@@ -33,12 +38,12 @@ fn rows(client: &mut Client, sql: &str) -> Vec<String> {
 const ROWS: &str = "SELECT id, s FROM t ORDER BY id";
 
 /// Database `c` with three rows, pushed.
-fn pushed(server: &Embedded, bare: &Bare) {
+fn pushed(server: &Embedded, bare: &Repository) {
     server.database("c", &[]);
     let mut client = server.direct("c");
     client.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
     client.run("CALL DOLT_COMMIT('-Am', 'rows')");
-    client.run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", bare.url()));
+    client.run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", bare.file_url()));
     client.run("CALL DOLT_PUSH('origin', 'main')");
 }
 
@@ -62,7 +67,7 @@ fn nothing_is_left(server: &Embedded) {
 
 #[test]
 fn a_lost_data_directory_comes_back_from_the_remote() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let before = {
         let lost = Embedded::start(|_| {});
         pushed(&lost, &bare);
@@ -77,7 +82,7 @@ fn a_lost_data_directory_comes_back_from_the_remote() {
     let server = Embedded::start(|_| {});
     let progress = Progress::default();
     let request = CloneRequest {
-        url: bare.remote_url(),
+        url: remote_url(&bare),
         database: "c".to_owned(),
         replace: false,
         by: "test".to_owned(),
@@ -112,18 +117,18 @@ fn a_lost_data_directory_comes_back_from_the_remote() {
 
 #[test]
 fn an_existing_database_is_replaced_only_when_asked_and_is_kept() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let server = Embedded::start(|_| {});
     pushed(&server, &bare);
     let mut session = server.login(&Login::root("c"));
     session.run("INSERT INTO t VALUES (9, 'mine')");
     session.run("CALL DOLT_COMMIT('-Am', 'mine')");
     session.run("INSERT INTO t VALUES (10, 'uncommitted')");
-    let error = cloned(&server, bare.remote_url(), "c", false).expect_err("there is one");
+    let error = cloned(&server, remote_url(&bare), "c", false).expect_err("there is one");
     assert_eq!(error, CloneError::Exists("c".to_owned()));
     assert!(error.to_string().contains("--replace"), "{error}");
 
-    let replaced = cloned(&server, bare.remote_url(), "c", true).expect("replaced");
+    let replaced = cloned(&server, remote_url(&bare), "c", true).expect("replaced");
     let aside = replaced.replaced.expect("the old one");
     assert!(aside.starts_with("c_replaced_"), "{aside}");
     // A session that was on the old one goes on with the new one.
@@ -144,17 +149,17 @@ fn an_existing_database_is_replaced_only_when_asked_and_is_kept() {
 
 #[test]
 fn a_clone_that_fails_leaves_nothing_and_says_why() {
-    let (empty, bare) = (Bare::new(), Bare::new());
+    let (empty, bare) = (Repository::new(), Repository::new());
     let server = Embedded::start(|_| {});
     pushed(&server, &bare);
     let before = names(&server.context.config.data_dir);
     let gone = RemoteUrl::parse("git+file:///nowhere/r.git").expect("a URL");
     for (url, name, want) in [
-        (empty.remote_url(), "d", "contains no Dolt data"),
+        (remote_url(&empty), "d", "contains no Dolt data"),
         (gone.clone(), "d", "unreachable: "),
         (gone, "c", "unreachable: "),
-        (bare.remote_url(), "../c", "can't be a rig's name"),
-        (bare.remote_url(), "mysql", "is reserved"),
+        (remote_url(&bare), "../c", "can't be a rig's name"),
+        (remote_url(&bare), "mysql", "is reserved"),
     ] {
         let error = cloned(&server, url, name, true).expect_err(want).to_string();
         assert!(error.contains(want), "{error}");
@@ -170,7 +175,7 @@ fn a_clone_that_fails_leaves_nothing_and_says_why() {
 
 #[test]
 fn a_clone_that_was_killed_is_cleaned_up_and_one_that_was_cut_off_is_put_right() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let server = Embedded::start(|_| {});
     pushed(&server, &bare);
     let config = &server.context.config;
@@ -182,7 +187,7 @@ fn a_clone_that_was_killed_is_cleaned_up_and_one_that_was_cut_off_is_put_right()
     nothing_is_left(&server);
 
     // Killed between two steps of giving it its name: the old one is dropped, and not aside yet.
-    let replace = cloned(&server, bare.remote_url(), "e", false).expect("cloned");
+    let replace = cloned(&server, remote_url(&bare), "e", false).expect("cloned");
     server.direct("e").run("INSERT INTO t VALUES (7, 'of e')");
     server.direct("").run("DROP DATABASE c");
     server.direct("").run("DROP DATABASE e");
@@ -198,7 +203,7 @@ fn a_clone_that_was_killed_is_cleaned_up_and_one_that_was_cut_off_is_put_right()
     assert_eq!(rows(&mut server.direct("c"), ROWS), ["1|a", "2|b", "3|c"], "as before");
 
     // Killed when the old one was aside: it goes on.
-    cloned(&server, bare.remote_url(), "e", false).expect("cloned");
+    cloned(&server, remote_url(&bare), "e", false).expect("cloned");
     server.direct("e").run("INSERT INTO t VALUES (7, 'of e')");
     server.direct("").run("DROP DATABASE c");
     server.direct("").run("DROP DATABASE e");
@@ -213,7 +218,7 @@ fn a_clone_that_was_killed_is_cleaned_up_and_one_that_was_cut_off_is_put_right()
 
 #[test]
 fn a_remote_that_lacks_objects_is_not_whole() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let server = Embedded::start(|_| {});
     pushed(&server, &bare);
     // Somebody's housekeeping has lost files of it.

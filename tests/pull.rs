@@ -3,13 +3,20 @@
 mod support;
 
 use branchline::branch::incoming::How;
-use branchline::config::{CellRule, Glob, MergeRule, RemoteOf};
+use branchline::config::{CellRule, Glob, MergeRule, PeerInto, PeerOf, RemoteOf};
 use branchline::observe::progress::Progress;
+use branchline::remote::RemoteUrl;
 use branchline::remote::fetch::FetchError;
+use branchline::remote::peers::{Fetched, Got, get, run};
 use branchline::remote::pull::{PullError, PullRequest, Pulled, pull};
-use support::bare::Bare;
 use support::client::Client;
 use support::embedded::Embedded;
+use support::git::Repository;
+
+/// As settings have it.
+fn remote_url(repository: &Repository) -> RemoteUrl {
+    RemoteUrl::parse(&repository.file_url()).expect("a URL")
+}
 
 fn pulled_from(server: &Embedded, remote: Option<&str>) -> Result<Pulled, PullError> {
     let request =
@@ -45,7 +52,7 @@ const ROWS: &str = "SELECT id, s FROM t ORDER BY id";
 const HEAD_ROWS: &str = "SELECT id, s FROM t AS OF 'HEAD' ORDER BY id";
 
 /// A town with database `p`, pushed to the repository.
-fn first(bare: &Bare, change: impl FnOnce(&mut branchline::config::Config)) -> Embedded {
+fn first(bare: &Repository, change: impl FnOnce(&mut branchline::config::Config)) -> Embedded {
     let server = Embedded::start(change);
     server.database("p", &[]);
     let mut client = server.direct("p");
@@ -53,21 +60,36 @@ fn first(bare: &Bare, change: impl FnOnce(&mut branchline::config::Config)) -> E
     client.run("CREATE TABLE issues (id VARCHAR(20) PRIMARY KEY, title VARCHAR(64), updated_at DATETIME)");
     client.run("INSERT INTO issues VALUES ('x-1', 'first', '2026-01-01 00:00:00')");
     client.run("CALL DOLT_COMMIT('-Am', 'rows')");
-    client.run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", bare.url()));
+    client.run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", bare.file_url()));
     push(&server);
     server
 }
 
 /// Another town, with the same database.
-fn second(bare: &Bare, change: impl FnOnce(&mut branchline::config::Config)) -> Embedded {
+fn second(bare: &Repository, change: impl FnOnce(&mut branchline::config::Config)) -> Embedded {
     let server = Embedded::start(change);
-    server.direct("").run(&format!("CALL DOLT_CLONE('{}', 'p')", bare.url()));
+    server.direct("").run(&format!("CALL DOLT_CLONE('{}', 'p')", bare.file_url()));
     server
+}
+
+/// Settings for `p` that say nothing new.
+fn plain() -> RemoteOf {
+    RemoteOf {
+        database: "p".to_owned(),
+        url: None,
+        name: "origin".to_owned(),
+        push: true,
+        heartbeat: true,
+        on_behind: None,
+        peers: vec![],
+        ledger: None,
+        origin: "test".to_owned(),
+    }
 }
 
 #[test]
 fn two_towns_pull_from_each_other_until_they_are_equal() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let left = first(&bare, |_| {});
     let right = second(&bare, |_| {});
     assert_eq!(pulled(&right).come.how, How::UpToDate);
@@ -117,7 +139,7 @@ fn two_towns_pull_from_each_other_until_they_are_equal() {
 
 #[test]
 fn a_session_reads_what_was_pulled_and_writes_on() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let left = first(&bare, |_| {});
     let right = second(&bare, |_| {});
     let mut session = right.login(&support::client::Login::root("p"));
@@ -138,7 +160,7 @@ fn a_session_reads_what_was_pulled_and_writes_on() {
 
 #[test]
 fn a_fast_forward_that_was_cut_off_is_completed() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let left = first(&bare, |_| {});
     let right = second(&bare, |_| {});
     let mut here = left.direct("p");
@@ -169,7 +191,7 @@ fn a_fast_forward_that_was_cut_off_is_completed() {
 
 #[test]
 fn rows_that_can_t_stay_uncommitted_are_committed_first_and_it_is_told() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let left = first(&bare, |_| {});
     let right = second(&bare, |_| {});
     left.direct("p").run("UPDATE t SET s = 'A' WHERE id = 1");
@@ -188,7 +210,7 @@ fn rows_that_can_t_stay_uncommitted_are_committed_first_and_it_is_told() {
 
 #[test]
 fn what_can_t_be_merged_changes_nothing_and_says_what_to_do() {
-    let bare = Bare::new();
+    let bare = Repository::new();
     let left = first(&bare, |_| {});
     let right = second(&bare, |config| {
         config.merge.rules = vec![MergeRule {
@@ -262,27 +284,17 @@ fn what_can_t_be_merged_changes_nothing_and_says_what_to_do() {
 
 #[test]
 fn remotes_that_can_t_be_pulled_from_say_why() {
-    let (bare, other, empty) = (Bare::new(), Bare::new(), Bare::new());
+    let (bare, other, empty) = (Repository::new(), Repository::new(), Repository::new());
     let left = first(&bare, |config| {
-        let remote = RemoteOf {
-            database: "p".to_owned(),
-            url: None,
-            name: "origin".to_owned(),
-            push: true,
-            on_behind: None,
-            peers: vec![],
-            ledger: None,
-            origin: "test".to_owned(),
-        };
-        config.remotes.databases.insert("p".to_owned(), remote);
+        config.remotes.databases.insert("p".to_owned(), plain());
     });
     let stranger = Embedded::start(|_| {});
     stranger.database("p", &[]);
-    stranger.direct("p").run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", other.url()));
+    stranger.direct("p").run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", other.file_url()));
     push(&stranger);
     let mut client = left.direct("p");
-    client.run(&format!("CALL DOLT_REMOTE('add', 'other', '{}')", other.url()));
-    client.run(&format!("CALL DOLT_REMOTE('add', 'empty', '{}')", empty.url()));
+    client.run(&format!("CALL DOLT_REMOTE('add', 'other', '{}')", other.file_url()));
+    client.run(&format!("CALL DOLT_REMOTE('add', 'empty', '{}')", empty.file_url()));
     client.run("CALL DOLT_REMOTE('add', 'gone', 'git+file:///nowhere/r.git')");
     let before = head(&left);
     let error = pulled_from(&left, Some("other")).expect_err("unrelated");
@@ -298,4 +310,129 @@ fn remotes_that_can_t_be_pulled_from_say_why() {
     assert!(matches!(error, PullError::Fetch(FetchError::NoDatabase(_))), "{error}");
     assert_eq!(head(&left), before);
     assert!(!left.context.remotes.turns.is_held("p"));
+}
+
+/// `p` with a peer.
+fn with_peer(bare: &Repository, into: PeerInto) -> impl FnOnce(&mut branchline::config::Config) {
+    let peer = PeerOf { name: "alice".to_owned(), url: remote_url(bare), into, every: None };
+    move |config| {
+        let remote = RemoteOf { peers: vec![peer], ..plain() };
+        config.remotes.databases.insert("p".to_owned(), remote);
+    }
+}
+
+fn got(server: &Embedded) -> Got {
+    let request =
+        PullRequest { database: "p".to_owned(), remote: Some("alice".to_owned()), by: "test".to_owned() };
+    server.run(get(&server.context, &request, &Progress::default())).expect("fetched")
+}
+
+fn fetched(server: &Embedded) -> Fetched {
+    match got(server) {
+        Got::Branch(fetched) => fetched,
+        Got::Main(pulled) => panic!("{pulled:?}"),
+    }
+}
+
+#[test]
+fn a_peer_s_branch_is_for_queries_only_and_loses_nothing() {
+    let bare = Repository::new();
+    let alice = first(&bare, |_| {});
+    let server = second(&bare, with_peer(&bare, PeerInto::Branch));
+    let first = fetched(&server);
+    assert_eq!((first.branch.as_str(), first.moved, first.kept.as_deref()), ("peer/alice/main", true, None));
+    alice.direct("p").run("INSERT INTO t VALUES (4, 'of alice')");
+    alice.direct("p").run("CALL DOLT_COMMIT('-Am', 'of alice')");
+    push(&alice);
+    assert!(fetched(&server).moved);
+    assert!(!fetched(&server).moved);
+
+    let mut client = server.login(&support::client::Login::root("p"));
+    assert_eq!(rows(&mut client, ROWS), ["1|a", "2|b", "3|c"]);
+    assert_eq!(client.row("SELECT s FROM t AS OF 'peer/alice/main' WHERE id = 4"), "of alice");
+    let join = "SELECT theirs.s FROM `p/peer/alice/main`.t theirs LEFT JOIN t ours ON ours.id = theirs.id \
+                WHERE ours.id IS NULL";
+    assert_eq!(rows(&mut client, join), ["of alice"]);
+    let error = client.err("INSERT INTO `p/peer/alice/main`.t VALUES (5, 'x')");
+    assert_eq!(error.code, 1290, "{error:?}");
+    client.use_database("p/peer/alice/main").expect("used");
+    assert_eq!(client.row("SELECT COUNT(*) FROM t"), "4");
+    for sql in [
+        "DELETE FROM t",
+        "CREATE TABLE n (id INT PRIMARY KEY)",
+        "CALL DOLT_COMMIT('-Am', 'x', '--allow-empty')",
+    ] {
+        let error = client.err(sql);
+        assert!(error.code == 1290 && error.message.contains("only read"), "{sql}: {error:?}");
+    }
+    client.run("CALL DOLT_BRANCH('mine', 'peer/alice/main')");
+    client.run("CALL DOLT_CHECKOUT('mine')");
+    client.run("INSERT INTO t VALUES (5, 'mine')");
+
+    // Past Branchline, it can be written to.
+    let mut past = server.direct("p/peer/alice/main");
+    past.run("INSERT INTO t VALUES (6, 'past')");
+    let kept = fetched(&server).kept.expect("kept");
+    assert_eq!(client.row(&format!("SELECT s FROM t AS OF '{kept}' WHERE id = 6")), "past");
+    assert_eq!(server.direct("p").row("SELECT COUNT(*) FROM t AS OF 'peer/alice/main'"), "4");
+    assert_eq!(fetched(&server).kept, None);
+
+    // What ends all branches leaves it.
+    let request = branchline::branch::finish::FinishRequest {
+        database: "p".to_owned(),
+        branch: String::new(),
+        push: false,
+        keep: false,
+        wait: std::time::Duration::from_secs(5),
+        by: "test".to_owned(),
+    };
+    let progress = Progress::default();
+    let all = branchline::branch::finish::finish_all(&server.context, request, vec![], &progress);
+    let all = server.run(all).expect("finished");
+    assert!(all.iter().all(|(branch, _)| !branch.starts_with("peer/")), "{all:?}");
+    let branches = rows(&mut server.direct("p"), "SELECT name FROM dolt_branches ORDER BY name");
+    assert_eq!(branches, ["main", "peer/alice/main"]);
+}
+
+#[test]
+fn a_peer_into_main_is_pulled_and_on_a_schedule() {
+    let bare = Repository::new();
+    let alice = first(&bare, |_| {});
+    let server = second(&bare, |config| {
+        with_peer(&bare, PeerInto::Main)(config);
+        let remote = config.remotes.databases.get_mut("p").expect("p");
+        remote.peers[0].every = Some(std::time::Duration::from_secs(60));
+    });
+    alice.direct("p").run("INSERT INTO t VALUES (4, 'of alice')");
+    alice.direct("p").run("CALL DOLT_COMMIT('-Am', 'of alice')");
+    push(&alice);
+    let stopping = tokio_util::sync::CancellationToken::new();
+    let running = run(std::sync::Arc::clone(&server.context), stopping.clone());
+    server.run(async {
+        let running = tokio::spawn(running);
+        let deadline = std::time::Duration::from_secs(20);
+        tokio::time::timeout(deadline, async {
+            while head_async(&server).await != head_async(&alice).await {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .expect("pulled by itself");
+        stopping.cancel();
+        running.await.expect("ended");
+    });
+    assert!(matches!(got(&server), Got::Main(Pulled { come, .. }) if come.how == How::UpToDate));
+    assert_eq!(
+        rows(&mut server.direct("p"), "SELECT name FROM dolt_remotes ORDER BY name"),
+        ["alice", "origin"]
+    );
+}
+
+async fn head_async(server: &Embedded) -> String {
+    let sql = "SELECT dolt_hashof('main') FROM p.dolt_branches LIMIT 1";
+    let control = server.context.dolt.control();
+    let mut session = control.dedicated().await.expect("a connection");
+    session.rows("USE p", Vec::new()).await.expect("used");
+    let rows = session.rows(sql, Vec::new()).await.expect("a hash");
+    mysql_async::from_row::<String>(rows.into_iter().next().expect("a row"))
 }

@@ -11,6 +11,7 @@ mod branches;
 mod commands;
 mod guard;
 mod jobs;
+mod ledger;
 mod remotes;
 mod shim;
 mod socket;
@@ -28,5 +29,6 @@ pub use branches::{
 };
 pub use guard::PACKET_BYTES_MAX;
 pub use jobs::{JobRow, JobState, Jobs};
+pub use ledger::LedgerWork;
 pub use remotes::{AddRemote, RemoteBackend, RemoteView, RemoteWork};
 pub use socket::{BindError, Console};

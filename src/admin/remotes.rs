@@ -1,10 +1,13 @@
 //! Owns the console's part of the seam that is about remotes: what may be asked.
 //! Does not format: `server::remotes` makes rows of what comes of it.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 
 use super::Refusal;
 use super::answer::Table;
+use super::ledger::LedgerWork;
 use crate::remote::RemoteUrl;
 
 /// What the console asks of remotes. What takes long is begun by `start_remote` and runs as a job, whose outcome is a table.
@@ -27,11 +30,52 @@ pub enum RemoteWork {
         /// The database.
         database: String,
     },
+    /// `BACKUP`
+    Backup {
+        /// The database.
+        database: String,
+        /// Where the copy is made: an absolute path.
+        dir: PathBuf,
+    },
+    /// `RESTORE`
+    Restore {
+        /// The copy: an absolute path.
+        dir: PathBuf,
+        /// What the database is called.
+        database: String,
+        /// Whether one of that name makes room.
+        replace: bool,
+    },
     /// `PUSH`
     Push {
         /// All that have a remote, if empty.
         databases: Vec<String>,
     },
+    /// `PULL`
+    Pull {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// From this remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
+    /// `CLONE`
+    Clone {
+        /// From where.
+        url: RemoteUrl,
+        /// What it is called.
+        database: String,
+        /// A database of that name is kept under another.
+        replace: bool,
+    },
+    /// `REMOTE VERIFY`
+    Verify {
+        /// All that have a remote, if empty.
+        databases: Vec<String>,
+        /// This remote; none: the one that main is pushed to.
+        remote: Option<String>,
+    },
+    /// `LEDGER …`
+    Ledger(LedgerWork),
 }
 
 /// `REMOTE ADD`
@@ -57,6 +101,18 @@ pub enum RemoteView {
         /// One database; all if none.
         database: Option<String>,
     },
+    /// `SHOW LEDGERS`
+    Ledgers {
+        /// One database; all that have one if none.
+        database: Option<String>,
+    },
+    /// `SHOW ALERTS`
+    Alerts {
+        /// Also those that were over within the last 24 hours.
+        all: bool,
+    },
+    /// `SHOW BACKUPS`
+    Backups,
     /// `SHOW PUSHES`
     Pushes {
         /// The database.

@@ -3,6 +3,8 @@
 //! Always: exit codes as in the contract (`Failure`), results on stdout, all else on stderr.
 
 mod branch;
+mod alerts;
+mod backup;
 mod client;
 mod clients;
 mod failure;
@@ -10,6 +12,7 @@ mod flags;
 mod generate;
 mod jobs;
 mod lanes;
+mod ledger;
 mod logs;
 mod output;
 mod process;
@@ -110,6 +113,23 @@ enum Command {
     },
     /// Push main to its git remote now, and wait for it
     Push(remote::PushArgs),
+    /// Bring what its git remote, or a peer, has into main
+    Pull(remote::PullArgs),
+    /// Make a database of a git remote
+    Clone(remote::CloneArgs),
+    /// Public ledgers: completed rows in a database and a remote of their own
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
+    /// What is wrong with remotes and backups, and who was told
+    Alerts(alerts::AlertsArgs),
+    /// Copy a whole database to a directory
+    Backup(backup::BackupArgs),
+    /// The last backup of each database, and the next one
+    Backups,
+    /// Make a database from a backup
+    Restore(backup::RestoreArgs),
     /// Long work that runs, or ended a short while ago
     Jobs(jobs::JobsArgs),
     /// End a client
@@ -173,6 +193,13 @@ pub fn main(serve: impl FnOnce(Config) -> ExitCode) -> ExitCode {
         Command::Nuke(args) => branch::nuke(&context, &args),
         Command::Remote { command } => remote::run(&context, &command),
         Command::Push(args) => remote::push(&context, &args),
+        Command::Pull(args) => remote::pull(&context, &args),
+        Command::Clone(args) => remote::clone(&context, &args),
+        Command::Ledger { command } => ledger::run(&context, &command),
+        Command::Alerts(args) => alerts::run(&context, &args),
+        Command::Backup(args) => backup::backup(&context, &args),
+        Command::Backups => backup::backups(&context),
+        Command::Restore(args) => backup::restore(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Kill(args) => clients::kill(&context, &args),
         Command::Route { command } => route::run(&context, command),

@@ -1,14 +1,16 @@
 //! Owns the settings of a database's other remotes: peers that are fetched, the public ledger.
 //! Does not fetch or publish: `remote` does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::lanes::one_of;
-use super::problem::Problem;
+use super::problem::{Origin, Problem};
 use super::raw::{RawLedger, RawPeer};
-use super::remotes::{check_name, checked_url};
+use super::remotes::{RemotesConfig, check_name, checked_url};
 use crate::remote::RemoteUrl;
+use crate::remote::ledger::rule::SUFFIX;
+use crate::remote::ledger::{configured_use, filter};
 
 /// What a ledger holds unless told otherwise.
 pub const LEDGER_WHERE_DEFAULT: &str = "status = 'closed'";
@@ -125,6 +127,32 @@ pub(super) fn ledger(raw: &RawLedger, problems: &mut Vec<Problem>) -> Option<Led
     if raw.remote.is_none() {
         missing("remote", "the URL of the public git repository");
     }
+    if let Some(written) = &raw.filter
+        && let Err(what) = filter::columns(&written.value)
+    {
+        problems.push(Problem {
+            origin: written.origin.clone(),
+            key: format!("{}.where", raw.key),
+            what,
+            allowed: filter::ALLOWED.to_owned(),
+        });
+    }
+    for (key, names) in [("tables", &raw.tables), ("columns_excluded", &raw.columns_excluded)] {
+        let Some(names) = names else { continue };
+        if let Some(name) =
+            names.value.iter().find(|name| name.trim().is_empty() || name.contains(['.', '*', '`']))
+        {
+            problems.push(Problem {
+                origin: names.origin.clone(),
+                key: format!("{}.{key}", raw.key),
+                what: format!("has {name:?} in it"),
+                allowed: format!(
+                    "plain names, as [\"{}\"]",
+                    if key == "tables" { "issues" } else { "notes" }
+                ),
+            });
+        }
+    }
     let (tables, remote) = (raw.tables.as_ref()?, raw.remote.as_ref()?);
     let remote = checked_url(remote, &format!("{}.remote", raw.key), problems)?;
     Some(LedgerConfig {
@@ -140,4 +168,30 @@ pub(super) fn ledger(raw: &RawLedger, problems: &mut Vec<Problem>) -> Option<Led
             .map(|written| written.value.clone())
             .unwrap_or_default(),
     })
+}
+
+/// That what is published goes nowhere else, and nothing else there.
+pub(super) fn check_ledgers(
+    config: &RemotesConfig,
+    origins: &BTreeMap<String, Origin>,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, remote) in &config.databases {
+        let (Some(ledger), Some(origin)) = (&remote.ledger, origins.get(name)) else { continue };
+        let mut problem = |key: String, what: String| {
+            problems.push(Problem {
+                origin: origin.clone(),
+                key,
+                what,
+                allowed: "a git repository of its own for each ledger".to_owned(),
+            });
+        };
+        let key = format!("remotes.{}.ledger", remote.database);
+        if let Some(who) = configured_use(config, &ledger.remote.repository(), &remote.database) {
+            problem(format!("{key}.remote"), format!("is {}, and {who}", ledger.remote));
+        }
+        if let Some(own) = config.databases.get(&format!("{}{SUFFIX}", remote.database.to_lowercase())) {
+            problem(key, format!("is what {} is: nothing else is set for it", own.database));
+        }
+    }
 }

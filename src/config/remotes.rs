@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use super::federation::{LedgerConfig, PeerOf, ledger, peers};
+use super::federation::{LedgerConfig, PeerOf, check_ledgers, ledger, peers};
 use super::lanes::one_of;
 use super::outside::{AlertsConfig, BackupsConfig, alerts, backups};
 use super::problem::{Origin, Problem};
@@ -182,11 +182,16 @@ pub(super) fn resolve(file: &mut RawFile, problems: &mut Vec<Problem>) -> Remote
         config.on_behind =
             one_of(&written, "remotes", "on_behind", &OnBehind::ALL, problems).unwrap_or_default();
     }
+    let mut ledgers = BTreeMap::new();
     for raw in std::mem::take(&mut file.remotes) {
+        if let Some(ledger) = &raw.ledger {
+            ledgers.insert(raw.database.to_lowercase(), ledger.origin.clone());
+        }
         if let Some(remote) = remote(&raw, problems) {
             config.databases.insert(remote.database.to_lowercase(), remote);
         }
     }
+    check_ledgers(&config, &ledgers, problems);
     config.alerts = alerts(file, problems);
     config.backups = backups(file, problems);
     config
@@ -303,6 +308,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_without_credentials() {
+        let ledger = |more: &str| {
+            format!("[remotes.a.ledger]\nremote = \"git@h:p.git\"\ntables = [\"issues\"]\n{more}")
+        };
         for (text, want) in [
             ("[remotes]\nquiet_s = -1", "remotes.quiet_s: is -1"),
             ("[remotes]\nheartbeat_s = 0", "1 to 86400"),
@@ -313,6 +321,21 @@ mod tests {
             ("[remotes.a]\nname = \"-x\"", "no name for a remote"),
             ("[remotes.a]\npsh = true", "did you mean `push`?"),
             ("[remotes.a]\npush = \"yes\"", "true or false"),
+            (
+                "[remotes.a.ledger]\nremote = \"git@h:p.git\"\ntables = []",
+                "remotes.a.ledger.tables: is missing",
+            ),
+            (&ledger("where = \"status = 'closed'; DROP TABLE x\""), "remotes.a.ledger.where: has ; in it"),
+            (&ledger("where = \"status = 'closed' -- x\""), "remotes.a.ledger.where: has a comment in it"),
+            (
+                &ledger("columns_excluded = [\"issues.notes\"]"),
+                "remotes.a.ledger.columns_excluded: has \"issues.notes\"",
+            ),
+            (
+                &ledger("[remotes.b]\nurl = \"https://h/p\""),
+                "remotes.a.ledger.remote: is git+ssh://git@h/./p.git, and b is pushed",
+            ),
+            (&ledger("[remotes.A_ledger]\nurl = \"git@h:q.git\""), "nothing else is set for it"),
         ] {
             let told = written(text).expect_err(text);
             assert!(told.contains(want) && !told.contains("hunter2"), "{text}: {told}");

@@ -18,6 +18,7 @@ use crate::branch::sql_literal;
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
 use crate::session::Context;
+use crate::town::daemon_json;
 
 /// Each look at the repository.
 const LOOK_MAX: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ pub async fn add(
     let added = added(context)?;
     if let Some(configured) = context.remotes.settings().databases.get(&database.to_lowercase())
         && configured.url.is_some()
-        && !configured.origin.contains(ADDED)
+        && ![ADDED, daemon_json::PATH].iter().any(|weaker| configured.origin.contains(weaker))
     {
         return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
     }

@@ -69,12 +69,35 @@ pub async fn init(url: &RemoteUrl, scratch: &Path, limit: Duration) -> Result<()
     Ok(())
 }
 
-async fn run(
+/// A git command; what it printed.
+pub(super) async fn run(
     arguments: &[&str],
     dir: Option<&Path>,
     url: &RemoteUrl,
     limit: Duration,
 ) -> Result<String, GitError> {
+    let printed = run_with(arguments, dir, url, limit, Stdio::piped()).await?;
+    Ok(String::from_utf8_lossy(&printed).into_owned())
+}
+
+/// A git command that prints into a file.
+pub(super) async fn run_into(
+    arguments: &[&str],
+    dir: Option<&Path>,
+    url: &RemoteUrl,
+    limit: Duration,
+    file: std::fs::File,
+) -> Result<(), GitError> {
+    run_with(arguments, dir, url, limit, file.into()).await.map(drop)
+}
+
+async fn run_with(
+    arguments: &[&str],
+    dir: Option<&Path>,
+    url: &RemoteUrl,
+    limit: Duration,
+    stdout: Stdio,
+) -> Result<Vec<u8>, GitError> {
     let mut command = Command::new("git");
     command
         .args(arguments)
@@ -82,7 +105,7 @@ async fn run(
         .envs(environment(std::env::vars_os()))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
@@ -117,7 +140,7 @@ async fn run(
         }
     };
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output.stdout);
     }
     let text = &output.stderr[..output.stderr.len().min(TEXT_BYTES_MAX)];
     let text = url.hide_in(String::from_utf8_lossy(text).trim());

@@ -4,11 +4,13 @@
 
 pub mod add;
 pub mod assigned;
+pub mod backup;
 pub mod call;
 pub mod clone;
 pub mod core;
 pub mod fetch;
 pub mod git;
+pub mod ledger;
 pub mod outcome;
 pub mod peers;
 pub mod pull;

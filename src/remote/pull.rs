@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fetch::{FetchError, Source};
 use super::turns::Turn;
 use crate::branch::finish::FinishError;
-use crate::branch::incoming::{How, Incoming, IncomingRequest, bring};
+use crate::branch::incoming::{Incoming, IncomingRequest, bring};
 use crate::merge::MergeError;
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -141,28 +141,5 @@ fn told(why: FinishError, source: &Source, commit: String) -> PullError {
             PullError::Undecided { database, remote, commit, rows }
         }
         why => PullError::Merge { database, remote, why },
-    }
-}
-
-impl Pulled {
-    /// In a sentence: `beads: 3 commits from origin/main, fast-forward to 9s2…`
-    pub fn summary(&self) -> String {
-        let Self { database, remote, come, .. } = self;
-        let commits = |count: u64| format!("{count} commit{}", if count == 1 { "" } else { "s" });
-        let short = come.head.get(..8).unwrap_or(&come.head);
-        match come.how {
-            How::UpToDate => format!("{database}: {} has all of {remote}/main", come.main),
-            How::FastForward => {
-                format!(
-                    "{database}: {} of {remote}/main, main moved forward to {short}",
-                    commits(come.commits)
-                )
-            }
-            How::Merged => format!(
-                "{database}: {} of {remote}/main merged as {short}, {} conflicts resolved",
-                commits(come.commits),
-                come.conflicts
-            ),
-        }
     }
 }

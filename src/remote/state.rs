@@ -9,6 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::assigned::AddedRemotes;
 use super::core::{Core, Times};
+use super::ledger::state::Notes;
 use super::outcome::Record;
 use super::records::Records;
 use super::settings::Files;
@@ -26,6 +27,8 @@ pub struct Remotes {
     pub added: Result<AddedRemotes, String>,
     /// What became of pushes.
     pub records: Records,
+    /// What is remembered of public ledgers.
+    pub ledgers: Notes,
     pub(super) files: Files,
     pub(super) schedule: Mutex<Schedule>,
     /// Something that the worker should look at.
@@ -70,6 +73,7 @@ impl Remotes {
             turns: Arc::default(),
             added,
             records: Records::load(&config.state_dir),
+            ledgers: Notes::load(&config.state_dir),
             files,
             schedule: Mutex::new(schedule),
             wake: Notify::new(),

@@ -78,7 +78,7 @@ pub async fn remotes(context: &Context) -> Vec<RemoteRow> {
             rows.push(row(&peer.name, Some(peer.url.to_string()), purpose));
         }
         if let Some(ledger) = &remote.ledger {
-            rows.push(row("origin", Some(ledger.remote.to_string()), "ledger".to_owned()));
+            rows.push(row(super::ledger::REMOTE, Some(ledger.remote.to_string()), "ledger".to_owned()));
         }
     }
     for target in targets {

@@ -99,6 +99,24 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
             }
         }
     }
+    // What is private never goes to a public repository, and a ledger goes nowhere but by its own way.
+    targets.retain(|target| {
+        let of_ledger = super::ledger::ledger_at(&settings, &target.url);
+        let why = match of_ledger {
+            Some(source) => format!(
+                "{} is where the public ledger of {source} goes, and nothing else is ever pushed there: give it another \
+                 repository",
+                target.url
+            ),
+            None if super::ledger::is_ledger(context, &target.database) => {
+                "it is a public ledger, which goes to its own remote only".to_owned()
+            }
+            None => return true,
+        };
+        let (database, name, origin) = (target.database.clone(), target.name.clone(), target.origin.clone());
+        untargeted.push(Untargeted { database, name, why, origin });
+        false
+    });
     // Whoever comes second would push over the first one's data, if git let it.
     let mut taken = std::collections::BTreeMap::<String, String>::new();
     targets.retain(|target| match taken.get(&target.url.repository()) {

@@ -2,6 +2,7 @@
 //! Does not decide when (`core` does) and does not push (`push` does). Always: not in a client's path; a push that is cut
 //! off by our end has its processes ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Line, Why};
-use super::outcome::{Outcome, Record};
-use super::push::push_once;
+use super::outcome::{Outcome, Record, one_line};
+use super::pull::{PullRequest, pull};
+use super::push::{push_once, wants_merge};
 use super::settings::Signature;
 use super::state::Schedule;
 use super::target::{Target, targets};
@@ -128,9 +130,20 @@ pub(super) async fn take_up(context: &Context) -> bool {
     schedule.targets = targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
     let Schedule { targets, waiting, .. } = &mut *schedule;
     waiting.retain(|database, _| targets.contains_key(database));
+    end_alerts(context, targets);
     drop(schedule);
     context.remotes.wake.notify_one();
     true
+}
+
+/// Of remotes that are not there any more. Peers are noted by their own URLs.
+fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
+    let settings = context.remotes.settings();
+    context.alerts.keep(|database, remote| {
+        let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
+        let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
+        is_target || peers.iter().any(|peer| peer.url.to_string() == remote)
+    });
 }
 
 /// One push, in a task of its own, so that a fault of ours in it is its failure and no more.
@@ -138,7 +151,11 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
     let began = unix_seconds(std::time::SystemTime::now());
     let (task_context, task_target) = (Arc::clone(context), target.clone());
     let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-        push_once(&task_context, &task_target, why, timeout).await
+        let record = push_once(&task_context, &task_target, why, timeout).await;
+        match wants_merge(&task_target, &record) {
+            true => merge_and_push(&task_context, &task_target, record, why, timeout).await,
+            false => record,
+        }
     }));
     task.await.unwrap_or_else(|error| {
         tracing::error!(database = target.database, %error, "a push ended by a fault of Branchline's");
@@ -155,8 +172,39 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
     })
 }
 
+/// Somebody else pushed: their commits come into main by the rules of `merge`, and main is pushed again.
+async fn merge_and_push(
+    context: &Arc<Context>,
+    target: &Target,
+    behind: Record,
+    why: Why,
+    timeout: Duration,
+) -> Record {
+    let request = PullRequest {
+        database: target.database.clone(),
+        remote: Some(target.name.clone()),
+        by: "remotes.on_behind".to_owned(),
+    };
+    match pull(context, &request, &Progress::default()).await {
+        Ok(pulled) => {
+            let (database, how) = (&target.database, pulled.come.how.as_str());
+            tracing::info!(database, remote = %target.url, how, "what the remote had came into main");
+            push_once(context, target, why, timeout).await
+        }
+        Err(error) => {
+            let text = target.url.hide_in(&format!("{}; it can't be merged: {error}", behind.text));
+            tracing::warn!(database = target.database, remote = %target.url, "{text}");
+            Record { text: one_line(&text), ..behind }
+        }
+    }
+}
+
 fn end(context: &Context, line: &Line, record: &Record) {
     let mut schedule = context.remotes.schedule();
+    // Not of one that was removed meanwhile.
+    if let Some(target) = schedule.targets.get(&line.database) {
+        context.alerts.note(&target.database, &target.url.to_string(), record.outcome, &record.text);
+    }
     let now = tokio::time::Instant::now().into_std();
     schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);
 }

@@ -133,6 +133,7 @@ impl Backend for LiveConsole {
                 .chain(
                     self.context.remotes.problems().into_iter().map(|problem| format!("remotes: {problem}")),
                 )
+                .chain(self.context.alerts.lines())
                 .collect(),
         }
     }

@@ -5,12 +5,16 @@
 mod branches;
 mod console;
 mod dump;
+mod incoming;
 mod lanes;
+mod ledger;
+mod outside;
 mod remotes;
 pub mod listen;
 mod signals;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,6 +39,7 @@ use crate::config::resolve::CONSOLE_SOCKET;
 use crate::config::{Config, DoltSource, LanesConfig};
 use crate::dolt::Dolt;
 use crate::dolt::journal::Journals;
+use crate::observe::alerts::{self, Alerts};
 use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::observe::time::unix_seconds;
@@ -144,9 +149,15 @@ async fn serve_with(
     tokio::spawn(watch_for_bypasses(Arc::clone(&context), stopping.clone()));
     let reaping = branch::reap::reap_in_time(Arc::clone(&context), stopping.clone());
     tokio::spawn(reaping);
-    let pushing = tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()));
-    let fetching = tokio::spawn(remote::peers::run(Arc::clone(&context), stopping.clone()));
-    let seeing = tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()));
+    let parts = [
+        ("telling what is wrong", tokio::spawn(tell(Arc::clone(&context), stopping.clone()))),
+        ("pushing", tokio::spawn(remote::worker::run(Arc::clone(&context), stopping.clone()))),
+        ("publishing ledgers", tokio::spawn(remote::ledger::run(Arc::clone(&context), stopping.clone()))),
+        ("fetching peers", tokio::spawn(remote::peers::run(Arc::clone(&context), stopping.clone()))),
+        ("backing up", tokio::spawn(remote::backup::worker::run(Arc::clone(&context), stopping.clone()))),
+        ("seeing branches", tokio::spawn(see_branches(Arc::clone(&context), stopping.clone()))),
+        ("the console", console),
+    ];
     let accepting = CancellationToken::new();
     let sessions = TaskTracker::new();
     let ready: String = listeners.iter().map(|listener| format!("ready {listener}\n")).collect();
@@ -161,17 +172,10 @@ async fn serve_with(
     accepting.cancel();
     tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
     stopping.cancel();
-    if let Err(error) = pushing.await {
-        warn!(%error, "the pushes ended badly");
-    }
-    if let Err(error) = fetching.await {
-        warn!(%error, "the fetches of peers ended badly");
-    }
-    if let Err(error) = seeing.await {
-        warn!(%error, "when branches were last used is not written");
-    }
-    if let Err(error) = console.await {
-        warn!(%error, "the console ended badly");
+    for (what, part) in parts {
+        if let Err(error) = part.await {
+            warn!(%error, "{what} ended badly");
+        }
     }
     Ok(())
 }
@@ -205,6 +209,8 @@ pub fn context(
         bypass: journals.clone().map(Bypass::new),
         journals,
         remotes,
+        backups: Arc::new(remote::backup::Backups::load(&config.state_dir)),
+        alerts: Alerts::load(&config.state_dir),
         branches: Arc::new(Branches::new(control, data_dir)),
         forks: Forks::new(),
         audit,
@@ -239,6 +245,13 @@ async fn watch_for_bypasses(context: Arc<Context>, stopping: CancellationToken) 
             () = stopping.cancelled() => return,
         }
     }
+}
+
+/// Tells people what is wrong.
+async fn tell(context: Arc<Context>, stopping: CancellationToken) {
+    let place = alerts::Place::here(context.remotes.town().map(Path::to_path_buf));
+    let settings = || context.remotes.settings().alerts.clone();
+    alerts::deliver(context.alerts.clone(), settings, place, stopping).await;
 }
 
 /// Notes which branches sessions are on, and notices which ones come and go past us.

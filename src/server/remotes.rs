@@ -5,13 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::console::LiveConsole;
+use super::incoming;
+use super::outside;
 use crate::admin::{AddRemote, Outcome, Refusal, RemoteBackend, RemoteView, RemoteWork, Table};
 use crate::observe::progress::Progress;
 use crate::remote;
 use crate::session::Context;
 
 /// Rows, and why the job counts as failed, if it does.
-type Done = (Table, Option<String>);
+pub(super) type Done = (Table, Option<String>);
 
 #[async_trait]
 impl RemoteBackend for LiveConsole {
@@ -33,8 +35,16 @@ fn what(work: &RemoteWork) -> String {
     match work {
         RemoteWork::Add(AddRemote { database, url, .. }) => format!("push {database} to {url} from now on"),
         RemoteWork::Remove { database } => format!("push {database} no more"),
+        RemoteWork::Backup { database, dir } => format!("back up {database} to {}", dir.display()),
+        RemoteWork::Restore { dir, database, .. } => format!("restore {database} from {}", dir.display()),
         RemoteWork::Push { databases } if databases.is_empty() => "push every database".to_owned(),
         RemoteWork::Push { databases } => format!("push {}", databases.join(", ")),
+        RemoteWork::Pull { databases, .. } if databases.is_empty() => "pull every database".to_owned(),
+        RemoteWork::Pull { databases, .. } => format!("pull {}", databases.join(", ")),
+        RemoteWork::Clone { url, database, .. } => format!("clone {url} as {database}"),
+        RemoteWork::Verify { databases, .. } if databases.is_empty() => "verify every remote".to_owned(),
+        RemoteWork::Verify { databases, .. } => format!("verify the remote of {}", databases.join(", ")),
+        RemoteWork::Ledger(work) => super::ledger::what(work),
     }
 }
 
@@ -47,9 +57,27 @@ async fn run(
     match work {
         RemoteWork::Add(request) => remote::add::add(context, request, by, progress).await.map(added),
         RemoteWork::Remove { database } => remote::add::remove(context, &database).await.map(removed),
+        RemoteWork::Backup { database, dir } => {
+            let good = remote::backup::make::make(context, &database, &dir, false, progress).await?;
+            Ok((outside::backed_up(&database, &good), None))
+        }
+        RemoteWork::Restore { dir, database, replace } => {
+            let work = remote::backup::restore::restore(context, &dir, &database, replace, by, progress);
+            Ok((outside::restored(work.await?), None))
+        }
         RemoteWork::Push { databases } => {
             Ok(pushed(remote::worker::push_all(context, databases, progress).await?))
         }
+        RemoteWork::Pull { databases, remote } => {
+            incoming::pull(context, databases, remote, by, progress).await
+        }
+        RemoteWork::Clone { url, database, replace } => {
+            incoming::clone(context, url, database, replace, by, progress).await
+        }
+        RemoteWork::Verify { databases, remote } => {
+            incoming::verify(context, databases, remote, progress).await
+        }
+        RemoteWork::Ledger(work) => super::ledger::run(context, work, progress).await,
     }
 }
 
@@ -60,6 +88,9 @@ async fn show(context: &Arc<Context>, view: RemoteView) -> Result<Table, String>
             let rows = remote::status::status(context, database.as_deref()).await?;
             Ok(status(rows))
         }
+        RemoteView::Ledgers { database } => super::ledger::show(context, database).await,
+        RemoteView::Alerts { all } => Ok(outside::alerts(context.alerts.list(all))),
+        RemoteView::Backups => Ok(outside::backups(remote::backup::rows(context).await?)),
         RemoteView::Pushes { database, limit } => {
             Ok(pushes(remote::status::pushes(context, &database, limit).await?))
         }

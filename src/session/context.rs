@@ -16,10 +16,12 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::dolt::journal::Journals;
 use crate::dolt::{Control, Dolt};
+use crate::observe::alerts::Alerts;
 use crate::observe::audit::AuditLog;
 use crate::observe::bypass::Bypass;
 use crate::pool::Pool;
 use crate::remote::Remotes;
+use crate::remote::backup::Backups;
 use crate::statement::transaction::LogBudget;
 
 /// What all sessions share.
@@ -49,6 +51,10 @@ pub struct Context {
     pub vanished: Vanished,
     /// What goes to and comes from git remotes.
     pub remotes: Arc<Remotes>,
+    /// What is known of backups.
+    pub backups: Arc<Backups>,
+    /// What is wrong with remotes and backups, and who is told.
+    pub alerts: Alerts,
     /// What merges decided.
     pub audit: AuditLog,
     /// Rules assigned at run time.

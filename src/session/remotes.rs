@@ -9,9 +9,12 @@ use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
 use crate::dolt::procedures::{self, Network};
+use crate::remote::ledger;
 use crate::remote::turns::{Held, Turn};
 use crate::statement::classify::Kind;
 use crate::statement::relay;
+use crate::statement::transaction::Does;
+use crate::wire::response::ErrInfo;
 
 /// Past a push's own time limit it is over.
 const BEYOND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +33,22 @@ pub struct AtRemotes {
 }
 
 impl Session {
+    /// Why a command that only writes to public ledgers is not run: what is there is published.
+    pub fn refuses_ledger(&self, job: &Job) -> Option<ErrInfo> {
+        let writes = matches!(job.unit.does, Does::Dml | Does::CommitsItself | Does::Anything);
+        let mut lanes = job.unit.writes.iter();
+        let first = lanes.next().filter(|_| writes)?.database();
+        let is_ledger = |database: &str| ledger::is_ledger(&self.context, database);
+        if !is_ledger(first) || !lanes.all(|lane| is_ledger(lane.database())) {
+            return None;
+        }
+        let text = format!(
+            "{first} is a public ledger, which only Branchline writes: what is there is published for ever. `branchline ledger \
+             withdraw` takes a row back; [remotes] in branchline.toml says what is published"
+        );
+        Some(ErrInfo::new(1290, "HY000", text))
+    }
+
     /// Waits for the database's turn at its remotes, if the command talks to one.
     pub async fn turn_at_remotes(&mut self, job: &mut Job) -> Result<AtRemotes, Ending> {
         let Some(runs) = &job.plan.runs else { return Ok(AtRemotes::default()) };

@@ -72,6 +72,10 @@ impl Session {
             self.client.skip(&incoming).await.map(drop)?;
             return Ok(self.client.send_err(1, &ErrInfo::new(1105, "HY000", text)).await?);
         }
+        if let Some(refused) = self.refuses_ledger(&job) {
+            self.client.skip(&incoming).await.map(drop)?;
+            return Ok(self.client.send_err(1, &refused).await?);
+        }
         if job.wants.answered {
             return self.answer_begin_or_end(&incoming, &job).await;
         }

@@ -4,7 +4,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-pub mod bare;
 pub mod branchline;
 pub mod client;
 pub mod direct;
@@ -13,6 +12,7 @@ pub mod git;
 pub mod plain;
 pub mod polecat;
 pub mod process;
+pub mod public;
 pub mod raw;
 pub mod settings;
 pub mod town;

@@ -54,7 +54,37 @@ const COMMANDS: &[(&str, &str)] = &[
     ("SHOW REMOTES", "remotes of each database: where it is pushed, peers, ledger"),
     ("SHOW REMOTE STATUS ['database']", "how far each remote is behind, the last outcome, the next try"),
     ("PUSH ['database', …]", "push main now; all that have a remote if none is named"),
+    (
+        "PULL ['database', …] [FROM 'remote']",
+        "fetch a remote's main and bring it into main by the rules of [merge]; a peer's as its settings say",
+    ),
+    (
+        "CLONE 'url' AS 'database' [REPLACE]",
+        "make a database of a remote; one of that name is kept under another with REPLACE",
+    ),
+    (
+        "REMOTE VERIFY ['database', …] [FROM 'remote']",
+        "clone the remote anew and compare every commit of main with it",
+    ),
     ("SHOW PUSHES 'database' [LIMIT n]", "the last pushes, newest first, 100 at most"),
+    ("SHOW LEDGERS ['database']", "public ledgers: rows, how far behind main, when they were pushed"),
+    (
+        "LEDGER PUBLISH [INIT] [DISCARD] ['database', …]",
+        "bring ledgers up to main and push them; all if none is named",
+    ),
+    ("LEDGER VERIFY ['database']", "clone the public remote and check everything that is in it"),
+    (
+        "LEDGER WITHDRAW 'database' 'table' KEY 'value', …",
+        "take a published row back from now on; the public history keeps it",
+    ),
+    ("LEDGER REBUILD 'database'", "begin a ledger anew, in an empty repository"),
+    (
+        "SHOW ALERTS [ALL]",
+        "what is wrong with remotes and backups, and who was told; ALL: also what was over within 24 hours",
+    ),
+    ("SHOW BACKUPS", "the last backup of each database, the last error, the next one"),
+    ("BACKUP 'database' 'dir'", "copy the whole database there: every branch, with what is not committed"),
+    ("RESTORE 'dir' 'database' [REPLACE]", "make a database from such a copy"),
     ("SHOW JOBS", "long work that runs, or ended within the last 15 minutes"),
     ("SHOW JOB id [RESULT]", "how far it is; what came of it"),
     ("KILL id", "end a client"),

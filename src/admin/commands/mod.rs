@@ -7,6 +7,8 @@ mod config;
 mod help;
 mod jobs;
 mod lanes;
+mod ledger;
+mod outside;
 mod remotes;
 mod rigs;
 mod routes;
@@ -40,6 +42,9 @@ pub async fn run(sql: &str, by: &str, backend: &dyn Backend) -> Result<Answer, R
         return answer;
     }
     if let Some(answer) = branches::handle(tokens, by, backend).await {
+        return answer;
+    }
+    if let Some(answer) = outside::handle(tokens, by, backend).await {
         return answer;
     }
     if let Some(answer) = remotes::handle(tokens, by, backend).await {

@@ -1,4 +1,4 @@
-//! `REMOTE …`, `PUSH`, `SHOW REMOTES`, `SHOW REMOTE STATUS`, `SHOW PUSHES`.
+//! `REMOTE …`, `PUSH`, `PULL`, `CLONE`, `SHOW REMOTES`, `SHOW REMOTE STATUS`, `SHOW PUSHES`.
 
 use super::Handled;
 use crate::admin::answer::{Answer, Refusal, Table};
@@ -12,6 +12,9 @@ use crate::remote::url::{NAME_ALLOWED, is_remote_name};
 const ADD: &str = "REMOTE ADD 'database' 'url' [NAME 'origin'] [INIT]";
 const REMOVE: &str = "REMOTE REMOVE 'database'";
 const PUSH: &str = "PUSH ['database'[, 'database' …]]";
+const PULL: &str = "PULL ['database'[, 'database' …]] [FROM 'remote']";
+const CLONE: &str = "CLONE 'url' AS 'database' [REPLACE]";
+const VERIFY: &str = "REMOTE VERIFY ['database'[, 'database' …]] [FROM 'remote']";
 const STATUS: &str = "SHOW REMOTE STATUS ['database']";
 const PUSHES: &str = "SHOW PUSHES 'database' [LIMIT n]";
 
@@ -32,7 +35,7 @@ pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Han
     })
 }
 
-fn job_row(id: u32) -> Answer {
+pub(super) fn job_row(id: u32) -> Answer {
     let mut table = Table::new(["job"]);
     table.row([id.into()]);
     Answer::Rows(table)
@@ -46,7 +49,7 @@ fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {
     } else if tokens.take_words(&["SHOW", "PUSHES"]) {
         pushes(tokens)
     } else {
-        return None;
+        return super::ledger::view(tokens);
     })
 }
 
@@ -57,8 +60,15 @@ fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
         remove(tokens)
     } else if tokens.take_words(&["PUSH"]) {
         names(tokens, "PUSH", PUSH).map(|databases| RemoteWork::Push { databases })
+    } else if tokens.take_words(&["PULL"]) {
+        names_from(tokens, "PULL", PULL).map(|(databases, remote)| RemoteWork::Pull { databases, remote })
+    } else if tokens.take_words(&["REMOTE", "VERIFY"]) {
+        names_from(tokens, "REMOTE VERIFY", VERIFY)
+            .map(|(databases, remote)| RemoteWork::Verify { databases, remote })
+    } else if tokens.take_words(&["CLONE"]) {
+        clone(tokens)
     } else {
-        return None;
+        return super::ledger::work(tokens);
     })
 }
 
@@ -77,6 +87,39 @@ fn add(tokens: &mut Tokens) -> Result<RemoteWork, Refusal> {
         }
     }
     Ok(RemoteWork::Add(add))
+}
+
+fn clone(tokens: &mut Tokens) -> Result<RemoteWork, Refusal> {
+    let url = required(tokens, "CLONE")?;
+    let url = RemoteUrl::parse(&url).map_err(|error| Refusal::bad_value(error.to_string()))?;
+    if !tokens.take_words(&["AS"]) {
+        return Err(Refusal::syntax(format!("AS 'database' is missing; usage: {CLONE}")));
+    }
+    let database = required(tokens, "AS")?;
+    let replace = tokens.take_words(&["REPLACE"]);
+    tokens.end(CLONE)?;
+    Ok(RemoteWork::Clone { url, database, replace })
+}
+
+/// Any number of names, then perhaps `FROM 'remote'`.
+fn names_from(
+    tokens: &mut Tokens,
+    after: &str,
+    usage: &str,
+) -> Result<(Vec<String>, Option<String>), Refusal> {
+    let mut names = Vec::new();
+    while !tokens.is_empty() {
+        if tokens.take_words(&["FROM"]) {
+            let remote = remote_name(tokens, "FROM")?;
+            tokens.end(usage)?;
+            return Ok((names, Some(remote)));
+        }
+        names.push(required(tokens, after)?);
+        if tokens.take_mark(',') && tokens.is_empty() {
+            return Err(Refusal::syntax(format!("a value is missing after the last comma; usage: {usage}")));
+        }
+    }
+    Ok((names, None))
 }
 
 fn remove(tokens: &mut Tokens) -> Result<RemoteWork, Refusal> {

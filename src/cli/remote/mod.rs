@@ -1,6 +1,8 @@
-//! `branchline remote …`, `branchline push`: what goes to and comes from git remotes.
+//! `branchline remote …`, `branchline push`, `branchline pull`, `branchline clone`: what goes to and comes from git remotes.
 
 mod add;
+mod clone;
+mod pull;
 mod push;
 mod status;
 
@@ -9,6 +11,8 @@ use super::failure::Failure;
 use super::{Context, jobs, output};
 use crate::config::rule::quote;
 
+pub use clone::CloneArgs;
+pub use pull::PullArgs;
 pub use push::PushArgs;
 
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +27,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// The last pushes of a database, newest first
     Log(status::LogArgs),
+    /// Whether a remote has every commit of main: it is cloned anew and compared
+    Verify(clone::VerifyArgs),
 }
 
 pub fn run(context: &Context, command: &Command) -> Result<(), Failure> {
@@ -32,12 +38,23 @@ pub fn run(context: &Context, command: &Command) -> Result<(), Failure> {
         Command::List => status::remotes(context),
         Command::Status(args) => status::status(context, args),
         Command::Log(args) => status::log(context, args),
+        Command::Verify(args) => clone::verify(context, args),
     }
 }
 
 /// `branchline push`
 pub fn push(context: &Context, args: &PushArgs) -> Result<(), Failure> {
     push::run(context, args)
+}
+
+/// `branchline pull`
+pub fn pull(context: &Context, args: &PullArgs) -> Result<(), Failure> {
+    pull::run(context, args)
+}
+
+/// `branchline clone`
+pub fn clone(context: &Context, args: &CloneArgs) -> Result<(), Failure> {
+    clone::clone(context, args)
 }
 
 /// `'a', 'b'` for the console, with a blank before it; nothing if there are none.

@@ -392,6 +392,61 @@ pub async fn clean_up(context: &Context) {
     }
 }
 
+/// Room for a database that is made beside the server in another way, under a name that is free or makes room.
+pub struct Room {
+    name: String,
+    old: Old,
+    fresh: Fresh,
+    work: Fresh,
+    data_dir: PathBuf,
+    now: u64,
+}
+
+impl Room {
+    /// `Err`: there can't be a database of that name, or there is one.
+    pub async fn find(context: &Context, database: &str, replace: bool) -> Result<Self, CloneError> {
+        database_name::check(database).map_err(CloneError::Name)?;
+        let dir = context.remotes.database_dir(database);
+        let dir = dir.ok_or_else(|| CloneError::NotOurs(database.to_owned()))?;
+        let data_dir = dir.parent().unwrap_or(Path::new(".")).to_path_buf();
+        let old = old(context, database, &dir, replace).await?;
+        let name = match &old {
+            Old::Database(name) => name.clone(),
+            Old::None | Old::Directory => database.to_owned(),
+        };
+        let now = unix_seconds(SystemTime::now());
+        let fresh = data_dir.join(DROPPED).join(format!("{FRESH_PREFIX}{now}-{name}"));
+        let work = fresh.with_file_name(format!("{FRESH_PREFIX}{now}-{name}.work"));
+        Ok(Self { name, old, fresh: Fresh(fresh), work: Fresh(work), data_dir, now })
+    }
+
+    /// What it will be called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A directory to make it in, on the file system where it will be.
+    pub fn work(&self) -> std::io::Result<&Path> {
+        std::fs::create_dir_all(&self.work.0).map(|()| self.work.0.as_path())
+    }
+
+    /// It is whole, in this directory below `work`: it gets its name. What the old one is called then. Goes on to its end,
+    /// also when the caller is cancelled.
+    pub async fn place(
+        self,
+        context: &Arc<Context>,
+        made: &Path,
+        by: &str,
+    ) -> Result<Option<String>, String> {
+        std::fs::rename(made, &self.fresh.0).map_err(|error| error.to_string())?;
+        let (context, by) = (Arc::clone(context), by.to_owned());
+        let job = tokio::spawn(async move {
+            place(&context, &self.name, &self.old, &self.fresh, (&self.data_dir, self.now), &by).await
+        });
+        job.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

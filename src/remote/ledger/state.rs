@@ -1,0 +1,89 @@
+//! Owns what is remembered of ledgers beside their commits: which commit was checked last, and what the last push came to.
+//! Does not publish. Always: lost, nothing worse comes of it than that more is checked again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::state_file::replace;
+
+const FILE: &str = "ledgers.json";
+const VERSION: u32 = 1;
+
+/// Of one ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Noted {
+    /// All up to this commit of the ledger is what it should be.
+    pub checked: Option<String>,
+    /// The commit that was seen at the public remote last.
+    pub pushed: Option<String>,
+    /// Where: the repository without credentials.
+    pub pushed_to: Option<String>,
+    /// When that was, seconds since 1970.
+    pub pushed_at: Option<u64>,
+    /// Why the last publishing failed, if it did; without credentials.
+    pub failure: Option<String>,
+}
+
+/// Of all ledgers.
+#[derive(Debug)]
+pub struct Notes {
+    path: PathBuf,
+    by_ledger: Mutex<BTreeMap<String, Noted>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    ledgers: BTreeMap<String, Noted>,
+}
+
+impl Notes {
+    /// Reads `ledgers.json` in the state dir. One that can't be read is begun anew.
+    pub fn load(state_dir: &Path) -> Self {
+        let path = state_dir.join(FILE);
+        let stored =
+            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok());
+        let by_ledger = stored.filter(|stored| stored.version == VERSION).map(|stored| stored.ledgers);
+        Self { path, by_ledger: Mutex::new(by_ledger.unwrap_or_default()) }
+    }
+
+    /// What is noted of a ledger.
+    pub fn of(&self, ledger: &str) -> Noted {
+        let notes = self.by_ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.get(&ledger.to_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// Changes it. Blocks for a file write, if anything changed.
+    pub fn change(&self, ledger: &str, change: impl FnOnce(&mut Noted)) {
+        let mut notes = self.by_ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = notes.entry(ledger.to_lowercase()).or_default();
+        let before = noted.clone();
+        change(noted);
+        if *noted == before {
+            return;
+        }
+        let stored = Stored { version: VERSION, ledgers: notes.clone() };
+        let written = serde_json::to_vec_pretty(&stored).map_err(std::io::Error::from);
+        if let Err(error) = written.and_then(|bytes| replace(&self.path, &bytes)) {
+            tracing::warn!(%error, path = %self.path.display(), "what is known of the ledgers is not written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_there_after_a_restart_and_a_damaged_file_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes::load(dir.path());
+        notes.change("A_ledger", |noted| noted.pushed = Some("x".to_owned()));
+        assert_eq!(Notes::load(dir.path()).of("a_LEDGER").pushed.as_deref(), Some("x"));
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert_eq!(Notes::load(dir.path()).of("a_ledger"), Noted::default());
+    }
+}
