@@ -161,7 +161,7 @@ fn what_can_be_told_beforehand_is_refused_and_changes_nothing() {
     let missing = format!("file://{}/none.git", link.path().display());
     rigs.refused(&["remote", "add", "b", &missing], &["can't be used", "git ls-remote"]);
     for (url, told) in [
-        ("--upload-pack=touch x", "begins with -"),
+        ("--upload-pack=touch", "begins with -"),
         ("ext::sh -c touch", "percent-encoded"),
         ("ext::sh", "transport helpers"),
         ("git+file:///a b", "percent-encoded"),

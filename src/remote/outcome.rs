@@ -170,13 +170,14 @@ impl fmt::Display for Outcome {
 }
 
 /// A text of several lines as one; without what every failure of git carries: Dolt's hints about credentials, and git's
-/// own advice.
+/// own advice; and without the frame that ssh draws around a changed host key.
 pub fn one_line(text: &str) -> String {
     let says_nothing = |line: &str| {
         line.is_empty()
             || line.starts_with("hint: ")
             || line == "Please make sure you have the correct access rights"
             || line == "and the repository exists."
+            || line.bytes().all(|byte| byte == b'@')
     };
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !says_nothing(line)).collect();
     crate::observe::redact::cut(&lines.join("; "), TEXT_CHARS_MAX)

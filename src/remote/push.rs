@@ -63,9 +63,16 @@ impl From<CallError> for Stop {
 
 /// Pushes main if the remote has not got it. What came of it is remembered.
 pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
-    let _turn = context.remotes.turns.take(&target.database, Some(&target.url.repository())).await;
+    let repository = target.url.repository();
+    let turn = context.remotes.turns.take(&target.database, Some(&repository));
+    let Ok(_turn) = tokio::time::timeout(timeout, turn).await else {
+        let text =
+            format!("something else that talks to the remote did not end within {} s", timeout.as_secs());
+        return came_to_nothing(why, Outcome::Timeout, text);
+    };
     if context.remotes.target(&target.database).as_ref() != Some(target) {
-        return gone(why);
+        let text = "its remote was changed or removed before its turn; nothing was pushed";
+        return came_to_nothing(why, Outcome::DoltError, text.to_owned());
     }
     let (at, began) = (unix_seconds(SystemTime::now()), Instant::now());
     let mut ended = Ended::default();
@@ -98,17 +105,17 @@ pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeou
     record
 }
 
-/// It was removed, or changed, while it waited for its turn.
-fn gone(why: Why) -> Record {
+/// A push that did not get as far as the remote.
+pub(super) fn came_to_nothing(why: Why, outcome: Outcome, text: String) -> Record {
     Record {
         at: unix_seconds(SystemTime::now()),
         why: why.as_str().to_owned(),
-        outcome: Outcome::DoltError,
+        outcome,
         commits: 0,
         bytes: None,
         took_ms: 0,
         head: None,
-        text: "its remote was changed or removed before its turn; nothing was pushed".to_owned(),
+        text,
     }
 }
 
@@ -175,12 +182,6 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
             let commits = if ahead == 1 { "commit" } else { "commits" };
             return Err(Stop::new(Outcome::Behind, format!("it has {ahead} {commits} that main has not")));
         }
-        ended.commits = count(&mut session, theirs, &head).await?;
-    } else {
-        ended.commits = session
-            .value(&format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&head)))
-            .await?
-            .unwrap_or(0);
     }
     let before = size(context, target).await;
     let push = format!("CALL DOLT_PUSH({}, 'main')", sql_literal(&target.name));
@@ -197,6 +198,14 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
         let text = format!("Dolt says that it pushed {head}, and the remote is at {there}");
         return Err(Stop::new(Outcome::DoltError, text));
     }
+    // More than there was at the beginning, if somebody committed meanwhile.
+    ended.commits = match &theirs {
+        Some(theirs) => count(&mut session, theirs, &there).await?,
+        None => {
+            let sql = format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&there));
+            session.value(&sql).await?.unwrap_or(0)
+        }
+    };
     ended.bytes = before.zip(size(context, target).await).map(|(before, after)| after.saturating_sub(before));
     ended.seen = Some(seen(there, Some(data)));
     ended.outcome = Some(Outcome::Pushed);

@@ -132,13 +132,20 @@ pub(super) async fn clone(
     let request = CloneRequest { url, database, replace, by: by.to_owned() };
     let cloned = remote::clone::clone(context, &request, progress).await;
     let cloned = cloned.map_err(|error| error.to_string())?;
-    let mut table = Table::new(["database", "url", "commits", "head", "replaced"]);
+    let settings = context.remotes.settings();
+    let is_pushed = settings.databases.get(&cloned.database.to_lowercase()).is_some_and(|of| of.push)
+        || settings.discover.is_some();
+    let text = (!is_pushed).then(|| {
+        format!("it is pushed nowhere; `branchline remote add {} URL` changes that", cloned.database)
+    });
+    let mut table = Table::new(["database", "url", "commits", "head", "replaced", "text"]);
     table.row([
         cloned.database.into(),
         cloned.url.to_string().into(),
         cloned.commits.into(),
         cloned.head.into(),
         cloned.replaced.into(),
+        text.into(),
     ]);
     Ok((table, None))
 }

@@ -12,7 +12,6 @@ use super::job::{Body, Job};
 use super::routed::Session;
 use super::run::Tried;
 use crate::admit::{Cause, Committed, LaneKey, NotTaken, Outcome as Done, OwnRows, Reads};
-use crate::branch::list::is_peer;
 use crate::clients::Doing;
 use crate::dolt::errors;
 use crate::statement::fate::{self, StateBefore};
@@ -28,8 +27,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 impl Session {
     /// Takes the lanes that the command needs; waits for them within its budget.
     pub async fn take_lanes(&mut self, job: &Job) -> Result<(), Tried> {
-        let writes = &job.unit.writes;
-        if let Some(peer) = writes.first().filter(|_| writes.iter().all(|key| is_peer(key.branch()))) {
+        if let Some(peer) = &job.unit.peer {
             let text = format!(
                 "branch {0} of {1} holds what another town has and is only read: write on main, or make a branch of it with \
                  CALL DOLT_BRANCH('name', '{0}') and write there",

@@ -14,6 +14,7 @@ use super::prepared::{self, Execute};
 use super::route::Requested;
 use super::routed::Session;
 use crate::admit::{LaneKey, Reads};
+use crate::branch::list::is_peer;
 use crate::dolt::procedures::{self, Call, Network, Takes};
 use crate::observe::redact;
 use crate::statement::attribution::{Attributed, Place as Where};
@@ -22,6 +23,7 @@ use crate::statement::classify::Pins;
 use crate::statement::effects::{Autocommit, Class, Effect, Effects};
 use crate::statement::lexer::{DoubleQuotes, Lexer, TokenKind};
 use crate::statement::transaction::{self, Does, Unit, WhyNot};
+use crate::statement::written::written;
 use crate::wire::command::Command;
 
 /// Characters of a statement that are shown to people.
@@ -159,6 +161,7 @@ impl Session {
             unit.does = Does::Dml;
         }
         self.take_lanes_into(&attributed, &mut unit).await;
+        unit.peer = peer_written(&unit, &text);
         let opaque = match effects.statements.iter().any(|effect| is_opaque(effect, &text)) {
             true => Some(WhyNot::SessionState),
             false => self.opaque_text(incoming, plan, &attributed, &unit),
@@ -359,6 +362,15 @@ fn names_branches(takes: &Takes) -> bool {
 fn changes_names(effect: &Effect) -> bool {
     let is_call = matches!(effect.class, Class::Call { .. });
     effect.changes_names || (is_call && dolt_call(effect).is_none_or(|call| call.changes_names))
+}
+
+/// A branch that holds what another town has, if this writes there: all that it writes, or what it names first.
+fn peer_written(unit: &Unit, text: &[u8]) -> Option<LaneKey> {
+    if unit.writes.iter().all(|key| is_peer(key.branch())) {
+        return unit.writes.first().cloned();
+    }
+    let (database, revision) = written(text).filter(|(_, revision)| is_peer(revision))?;
+    Some(LaneKey::new(&database, &revision))
 }
 
 /// Whether it may be sent a second time when the first one's answer was lost.

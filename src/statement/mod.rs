@@ -13,6 +13,7 @@ mod head;
 pub mod effects;
 pub mod transaction;
 pub mod attribution;
+pub mod written;
 pub mod relay;
 pub mod retry;
 pub mod fate;

@@ -55,10 +55,13 @@ pub fn clone(context: &Context, args: &CloneArgs) -> Result<(), Failure> {
         get("url"),
         get("head")
     )))?;
-    match get("replaced") {
-        "" => Ok(()),
-        replaced => output::line(&printable(&format!("the old one is kept as {replaced}"))),
+    if !get("replaced").is_empty() {
+        output::line(&printable(&format!("the old one is kept as {}", get("replaced"))))?;
     }
+    if !get("text").is_empty() {
+        output::line(&printable(get("text")))?;
+    }
+    Ok(())
 }
 
 pub fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ impl Unit {
         Self {
             does: Does::Nothing,
             writes: BTreeSet::new(),
+            peer: None,
             reads: Reads::default(),
             dolt: false,
             dolt_commit: false,
@@ -37,6 +38,8 @@ pub struct Unit {
     pub does: Does,
     /// Lanes it must hold while it runs.
     pub writes: BTreeSet<LaneKey>,
+    /// A branch that is only read, which it would write to.
+    pub peer: Option<LaneKey>,
     /// What its answer depends on.
     pub reads: Reads,
     /// It is one of Dolt's procedures.

@@ -5,6 +5,7 @@
 pub mod faulty;
 pub mod http;
 pub mod repository;
+pub mod rigs;
 pub mod ssh;
 
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use std::sync::Once;
 pub use faulty::{Fault, FaultyProxy};
 pub use http::HttpServer;
 pub use repository::Repository;
+pub use rigs::Rigs;
 pub use ssh::{Access, SshServer};
 
 use super::watch;
