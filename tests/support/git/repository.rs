@@ -99,11 +99,21 @@ impl Repository {
         self.git(&["update-ref", DATA, commit]);
     }
 
-    /// Puts the contents of another one in the place of this one's.
+    /// Puts a copy of another one in the place of this one.
     pub fn replace_with(&self, other: &Self) {
-        fs::remove_dir_all(&self.path).expect("removed");
-        super::run(super::git(other.path()), &["clone", "-q", "--mirror", ".", &text(&self.path)]);
-        self.git(&["config", "http.receivepack", "true"]);
+        let new = self.path.with_extension("new");
+        super::run(super::git(other.path()), &["clone", "-q", "--mirror", ".", &text(&new)]);
+        super::run(super::git(&new), &["config", "http.receivepack", "true"]);
+        self.take_away();
+        fs::rename(&new, &self.path).expect("renamed");
+        fs::remove_dir_all(self.aside()).expect("removed");
+    }
+
+    /// A copy of it somewhere else.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        copy.replace_with(self);
+        copy
     }
 
     /// It is gone, until `bring_back`.
