@@ -54,7 +54,7 @@ fn line(table: &ResultTable, row: &[Option<String>]) -> String {
             format!("not pushed: {outcome}{text}{advice}")
         }
     };
-    told.lines().map(|line| printable(line)).enumerate().fold(String::new(), |all, (at, line)| match at {
+    told.lines().map(printable).enumerate().fold(String::new(), |all, (at, line)| match at {
         0 => format!("{database}: {line}"),
         _ => format!("{all}\n{line}"),
     })
