@@ -67,6 +67,8 @@ impl Beside {
             _ => {}
         }
         builder.create(root.join("home"))?;
+        // Making a database is a commit of somebody's.
+        super::files::write_home(&root.join("home"))?;
         builder.create(root.join("work"))?;
         Ok(Self { program: state_dir.join(PROGRAM), root })
     }
