@@ -192,7 +192,10 @@ fn merge_conflict() {
     right.done(&["push", "beads"]);
     left.client("beads").run("UPDATE t SET s = 'newest', updated_at = '2026-03-01' WHERE id = 1");
     left.client("beads").run("CALL DOLT_COMMIT('-Am', 'newest')");
-    let told = left.done(&["pull", "beads"]);
+    let told = left.refused(&["pull", "--remote", "alice"]);
+    assert!(told.contains("no database has a remote \"alice\""), "{told}");
+    // All that have a remote.
+    let told = left.done(&["pull"]);
     assert!(told.contains("merged as ") && told.contains("1 conflict resolved"), "{told}");
     assert_eq!(rows(&mut left.client("beads")), ["1|newest", "2|b"]);
 }

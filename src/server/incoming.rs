@@ -12,18 +12,35 @@ use crate::remote::pull::{PullRequest, Pulled};
 use crate::remote::{self, RemoteUrl};
 use crate::session::Context;
 
-/// Those that were named, or all that have a remote.
-async fn wanted(context: &Context, databases: Vec<String>) -> Result<Vec<String>, String> {
+/// Those that were named, or all that have this remote; without one, all that have a remote of their own.
+async fn wanted(
+    context: &Context,
+    databases: Vec<String>,
+    remote: Option<&str>,
+) -> Result<Vec<String>, String> {
     if !databases.is_empty() {
         return Ok(databases);
     }
-    let mut all: Vec<String> =
-        remote::status::remotes(context).await.into_iter().map(|row| row.database).collect();
+    let rows = remote::status::remotes(context).await.into_iter();
+    let mut all: Vec<String> = match remote {
+        Some(remote) => {
+            rows.filter(|row| row.name.eq_ignore_ascii_case(remote)).map(|row| row.database).collect()
+        }
+        None => rows
+            .filter(|row| matches!(row.purpose.as_str(), "push" | "not pushed"))
+            .map(|row| row.database)
+            .collect(),
+    };
     all.sort();
     all.dedup();
-    match all.is_empty() {
-        true => Err("no database has a remote; `branchline remote add DB URL` gives it one".to_owned()),
-        false => Ok(all),
+    match (all.is_empty(), remote) {
+        (false, _) => Ok(all),
+        (true, Some(remote)) => {
+            Err(format!("no database has a remote {remote:?}; `branchline remote list` shows them"))
+        }
+        (true, None) => {
+            Err("no database has a remote; `branchline remote add DB URL` gives it one".to_owned())
+        }
     }
 }
 
@@ -39,7 +56,7 @@ pub(super) async fn pull(
     by: &str,
     progress: &Progress,
 ) -> Result<Done, String> {
-    let databases = wanted(context, databases).await?;
+    let databases = wanted(context, databases, remote.as_deref()).await?;
     let mut table = Table::new([
         "database",
         "remote",
@@ -156,7 +173,7 @@ pub(super) async fn verify(
     remote: Option<String>,
     progress: &Progress,
 ) -> Result<Done, String> {
-    let databases = wanted(context, databases).await?;
+    let databases = wanted(context, databases, remote.as_deref()).await?;
     let mut table =
         Table::new(["database", "remote", "outcome", "here", "there", "missing", "extra", "took_ms", "text"]);
     let (mut failed, count) = (0, databases.len());
