@@ -211,7 +211,7 @@ fn what_is_wrong_is_told_once_to_everybody_and_again_when_it_is_over() {
     drop(branchline);
     let branchline = place.start();
     say(&branchline, &["push", "beads"]);
-    assert_eq!(alerts(&branchline, false), [told.clone()]);
+    assert_eq!(alerts(&branchline, false), std::slice::from_ref(&told));
     assert_eq!((messages(&file).len(), receiver.taken().len()), (1, 1));
 
     place.repository.bring_back();

@@ -243,6 +243,8 @@ impl Core {
             text: String::new(),
             advice: String::new(),
         });
+        // A clock that was set back.
+        unwell.since = unwell.since.min(now);
         unwell.text = format!("{outcome}: {text}");
         unwell.advice = outcome.advice().to_owned();
         actions.extend(self.tick(now));

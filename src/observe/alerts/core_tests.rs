@@ -21,7 +21,7 @@ fn one_story_after_another() {
     use Outcome::{Auth, Behind, NoBranch, Pushed, Rejected, Rewritten, Timeout, Unreachable, UpToDate};
     // Each: seconds, outcome (None: time passes), what is told.
     type Step = (u64, Option<Outcome>, &'static [&'static str]);
-    let stories: [(&str, &[Step]); 8] = [
+    let stories: [(&str, &[Step]); 9] = [
         ("all is well", &[(0, Some(Pushed), &[]), (9, Some(UpToDate), &[])]),
         (
             "credentials: told once, over when well",
@@ -77,6 +77,14 @@ fn one_story_after_another() {
                 (1000, Some(Unreachable), &[]),
                 (1899, Some(Unreachable), &[]),
                 (1900, Some(Unreachable), &["+failing 1000"]),
+            ],
+        ),
+        (
+            "a clock that is set back does not put it off",
+            &[
+                (100_000, Some(Unreachable), &[]),
+                (100, Some(Unreachable), &[]),
+                (1000, None, &["+failing 100"]),
             ],
         ),
         (
