@@ -153,7 +153,7 @@ fn what_is_wrong_is_told_once_to_everybody_and_again_when_it_is_over() {
     let [file, mails] = ["told's.json", "mails"].map(|name| place.path(name));
     let config = place.path("state/branchline.toml");
     let text = std::fs::read_to_string(&config).expect("read");
-    let command = format!("(cat; echo) >> '''{}'''", file.display()).replace("'''", "\\\"");
+    let command = format!("cat >> '''{}'''", file.display()).replace("'''", "\\\"");
     std::fs::write(&config, text.replace("COMMAND", &command)).expect("written");
     place.gt(&format!(
         "pwd > {0}.dir; printf '%s|' \"$@\" | tr '\\n' ' ' >> {0}; echo >> {0}",

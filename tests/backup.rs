@@ -227,6 +227,7 @@ fn a_newer_copy_takes_an_older_ones_place_and_nothing_else_is_touched() {
         (["backup", "beads", "file/below"], &["file is not a directory"]),
         (["backup", "beads", "none/below"], &["none is not there", "make it first"]),
         (["backup", "beads", "notes/.."], &["does not name a directory of its own"]),
+        (["backup", "beads", "../data/copy"], &["name another one", "data directory"]),
         (["backup", "none", "x"], &["there is no database none"]),
         (["backup", "beads", "/proc/1/x"], &["/proc/1"]),
         (["restore", "notes", "x"], &["holds \"a\" and is no Dolt backup"]),

@@ -5,15 +5,22 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use branchline::observe::progress::Progress;
 use branchline::remote::RemoteUrl;
 use branchline::remote::clone::{CloneError, CloneRequest, Cloned, clean_up, clone};
 use branchline::remote::pull::{PullRequest, pull};
 use branchline::remote::verify::{Verified, VerifyError, verify};
+use rustix::process::Signal;
+use support::branchline::Branchline;
 use support::client::{Client, Login};
 use support::embedded::Embedded;
-use support::git::Repository;
+use support::git::{Fault, FaultyProxy, HttpServer, Repository};
+use support::watch;
+
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// As settings have it.
 fn remote_url(repository: &Repository) -> RemoteUrl {
@@ -234,4 +241,54 @@ fn a_remote_that_lacks_objects_is_not_whole() {
     let error = verified(&server, "c").expect_err("not whole").to_string();
     assert!(error.contains("origin of c") && error.contains("can't be cloned"), "{error}");
     nothing_is_left(&server);
+}
+
+/// A clone that hangs, in a process of its own, and its Branchline.
+fn hanging(directory: &Path, url: &str) -> (Branchline, std::process::Child) {
+    let file = directory.join("branchline.toml");
+    fs::write(&file, "[limits]\ndrain_timeout_s = 1\n").expect("written");
+    let branchline = Branchline::start_in(directory, |command| {
+        command.arg("--config").arg(&file);
+    });
+    let asking = Command::new(env!("CARGO_BIN_EXE_branchline"))
+        .args(["clone", url, "c", "--state-dir"])
+        .arg(branchline.state_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("branchline runs");
+    let beside = branchline.state_dir().join("dolt-beside");
+    watch::until(DEADLINE, "it clones", || (!watch::processes_of(&beside).is_empty()).then_some(()));
+    (branchline, asking)
+}
+
+#[test]
+fn a_clone_that_hangs_ends_with_branchline_however_that_ends() {
+    let shelf = tempfile::tempdir().expect("a temporary directory");
+    let repository = Repository::create(&shelf.path().join("r.git"));
+    let server = HttpServer::start(shelf.path());
+    let proxy = FaultyProxy::start(server.port());
+    proxy.set(Fault::Hang);
+    let url = server.url_at(proxy.port(), &repository);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let [data, state] = ["data", "state"].map(|name| directory.path().join(name));
+    // Asked to stop: its drop looks for processes that are left.
+    let (branchline, mut asking) = hanging(directory.path(), &url);
+    drop(branchline);
+    asking.wait().expect("ended");
+    assert!(names(&state.join("dolt-beside")).is_empty());
+    assert!(!names(&data).contains(&"c".to_owned()));
+    // Killed.
+    let (mut branchline, mut asking) = hanging(directory.path(), &url);
+    branchline.signal(Signal::KILL);
+    assert!(branchline.wait(DEADLINE).is_some());
+    drop(branchline);
+    asking.wait().expect("ended");
+    let branchline = Branchline::start_in(directory.path(), |_| {});
+    assert!(names(&state.join("dolt-beside")).is_empty());
+    assert!(watch::processes_of(&state.join("dolt-beside")).is_empty());
+    let dropped = names(&data.join(".dolt_dropped_databases"));
+    assert!(dropped.is_empty() && !names(&data).contains(&"c".to_owned()), "{dropped:?}");
+    drop(branchline);
 }

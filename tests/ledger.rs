@@ -261,10 +261,7 @@ fn the_sources_tables_may_change() {
     let mut ledger = town.ledger();
     assert_eq!(ledger.row("SELECT GROUP_CONCAT(COALESCE(size, 'none') ORDER BY id) FROM issues"), "7,5,none");
     assert_eq!(ledger.row("SELECT GROUP_CONCAT(title ORDER BY id) FROM issues"), "one,new,three");
-    town.commit(&[
-        "ALTER TABLE issues DROP PRIMARY KEY",
-        "ALTER TABLE issues ADD PRIMARY KEY (id, title(20))",
-    ]);
+    town.commit(&["ALTER TABLE issues DROP PRIMARY KEY", "ALTER TABLE issues ADD PRIMARY KEY (id, status)"]);
     town.refused(&town.rule, &["the primary key of issues was (id)", "begin a new ledger", "rebuild beads"]);
 }
 
@@ -320,7 +317,7 @@ fn a_changed_setting_never_leaves_old_rows_behind_unsaid() {
     town.commit(&[&format!("{INSERT} ('a', 'one', 'closed', 'SECRET', 1)")]);
     town.publish();
     let [narrow, hidden, other] = [
-        town.with(|config| config.filter = "status = 'closed' AND owner <> 'x'".to_owned()),
+        town.with(|config| config.filter = "status = 'closed' AND owner IS NULL".to_owned()),
         town.with(|config| config.columns_excluded.push("owner".to_owned())),
         town.with(|config| config.tables = vec!["private".to_owned()]),
     ];
@@ -328,9 +325,15 @@ fn a_changed_setting_never_leaves_old_rows_behind_unsaid() {
     town.refused(&hidden, &["owner of issues is in columns_excluded, and was published before"]);
     let other = Rule::new("beads", LedgerConfig { filter: town.rule.config.filter.clone(), ..other.config });
     town.refused(&other, &["private has not"]);
+    let alerts = || {
+        let raised = town.branchline.context.alerts.list(false);
+        raised.iter().map(|alert| format!("{} {}", alert.kind.as_str(), alert.database)).collect::<Vec<_>>()
+    };
+    assert_eq!(alerts(), ["ledger beads_ledger"]);
     // More columns, and more tables, hide nothing that was published.
     let more = town.with(|config| config.columns_excluded = vec!["price_of".to_owned()]);
     town.try_publish(&more, How::default()).unwrap();
+    assert_eq!(alerts(), Vec::<String>::new());
     assert_eq!(town.ledger().row("SELECT remarks FROM issues"), "SECRET");
     // A new ledger needs a repository without data.
     let rebuild = |rule: &Rule| {
@@ -516,7 +519,10 @@ fn commits_are_published_by_themselves_and_clients_only_read_the_ledger() {
 #[test]
 fn verify_finds_what_should_not_be_there() {
     let served = Served::start();
-    town::until("the ledger is published", || served.public.everything().has("PUBLIC-AND-CLOSED"));
+    // Not while Branchline is still at it: two pushes at once leave dangling chunks.
+    town::until("the ledger was published", || {
+        !served.town.command(&["ledger", "status"])[0]["pushed_at"].is_null()
+    });
     // Somebody pushes an open row past Branchline: a commit on top, by Dolt itself.
     let mut direct = served.town.direct("beads_ledger");
     direct.run("INSERT INTO issues (id, title, status) VALUES ('b', 'A-SECRET-OPEN-TITLE', 'open')");

@@ -18,13 +18,16 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Short times: a push follows a commit within a second, a failure is tried again within two.
 const QUICK: &str = "[remotes]\nquiet_s = 0\nheartbeat_s = 1\nbackoff_min_s = 1\nbackoff_max_s = 1\n";
 
+/// Pushes only when it is told to.
+const SLOW: &str = "[remotes]\nquiet_s = 3600\nquiet_max_s = 3600\nheartbeat_s = 3600\n";
+
 /// A Branchline in a directory that outlives it.
 struct Town(Branchline);
 
 impl Town {
     fn start_in(directory: &Path, config: &str) -> Self {
         let file = directory.join("branchline.toml");
-        fs::write(&file, format!("{QUICK}{config}")).expect("written");
+        fs::write(&file, config).expect("written");
         Self(Branchline::start_in(directory, |command| {
             command.arg("--config").arg(&file);
         }))
@@ -86,12 +89,12 @@ fn rows(client: &mut Client) -> Vec<String> {
 fn disk_loss() {
     let (directory, repository) = (tempfile::tempdir().expect("a temporary directory"), Repository::new());
     let head = {
-        let town = Town::start_in(directory.path(), "");
+        let town = Town::start_in(directory.path(), QUICK);
         town.beads(&repository);
         town.client("beads").row("SELECT dolt_hashof('main')")
     };
     fs::remove_dir_all(directory.path().join("data")).expect("lost");
-    let town = Town::start_in(directory.path(), "");
+    let town = Town::start_in(directory.path(), QUICK);
     let told = town.refused(&["push", "beads"]);
     assert!(told.contains("there is no such database"), "{told}");
     let told = town.done(&["clone", &repository.file_url(), "beads"]);
@@ -115,7 +118,7 @@ fn disk_loss() {
 fn corruption() {
     let (directory, repository) = (tempfile::tempdir().expect("a temporary directory"), Repository::new());
     let head = {
-        let town = Town::start_in(directory.path(), "");
+        let town = Town::start_in(directory.path(), QUICK);
         town.beads(&repository);
         town.client("").run("CREATE DATABASE other");
         town.client("beads").row("SELECT dolt_hashof('main')")
@@ -147,7 +150,7 @@ fn corruption() {
     };
     assert!(is_whole("other") && !is_whole("beads"));
     fs::rename(&beads, directory.path().join("beads-corrupt")).expect("moved");
-    let town = Town::start_in(directory.path(), "");
+    let town = Town::start_in(directory.path(), QUICK);
     town.done(&["clone", &repository.file_url(), "beads"]);
     let mut client = town.client("beads");
     assert_eq!(rows(&mut client), ["1|a", "2|b"]);
@@ -160,10 +163,10 @@ fn merge_conflict() {
     let (left, right) =
         (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let repository = Repository::new();
-    let left = Town::start_in(left.path(), "");
+    let left = Town::start_in(left.path(), SLOW);
     left.beads(&repository);
-    let manual = "[[merge.rules]]\ntable = \"t\"\ncolumn = \"s\"\ncells = \"manual\"\n";
-    let right = Town::start_in(right.path(), manual);
+    let manual = format!("{SLOW}[[merge.rules]]\ntable = \"t\"\ncolumn = \"s\"\ncells = \"manual\"\n");
+    let right = Town::start_in(right.path(), &manual);
     let told = right.done(&["clone", &repository.file_url(), "beads"]);
     assert!(told.contains("pushed nowhere"), "{told}");
     right.done(&["remote", "add", "beads", &repository.file_url()]);
@@ -197,7 +200,7 @@ fn merge_conflict() {
 #[test]
 fn crash() {
     let (directory, repository) = (tempfile::tempdir().expect("a temporary directory"), Repository::new());
-    let mut town = Town::start_in(directory.path(), "");
+    let mut town = Town::start_in(directory.path(), QUICK);
     town.beads(&repository);
     // Dolt alone.
     let dolt = town.0.dolt().pid;
@@ -214,7 +217,7 @@ fn crash() {
     town.0.signal(Signal::KILL);
     assert!(town.0.wait(DEADLINE).is_some());
     drop(town);
-    let town = Town::start_in(directory.path(), "");
+    let town = Town::start_in(directory.path(), QUICK);
     let mut client = town.client("beads");
     assert_eq!(rows(&mut client), ["1|a", "2|b", "3|acknowledged", "4|not Dolt-committed"]);
     watch::until(DEADLINE, "what was not pushed is", || {
@@ -225,7 +228,7 @@ fn crash() {
 #[test]
 fn remote_unreachable() {
     let (directory, repository) = (tempfile::tempdir().expect("a temporary directory"), Repository::new());
-    let town = Town::start_in(directory.path(), "");
+    let town = Town::start_in(directory.path(), QUICK);
     town.beads(&repository);
     let away = repository.path().with_extension("away");
     fs::rename(repository.path(), &away).expect("moved");

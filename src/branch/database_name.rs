@@ -21,3 +21,29 @@ pub fn check(name: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (name, fine) in [
+            ("gastown", true),
+            ("my-rig_2", true),
+            ("2fast", true),
+            ("", false),
+            ("-x", false),
+            ("_x", false),
+            ("a b", false),
+            ("a/b", false),
+            ("a`b", false),
+            ("é", false),
+            ("MySQL", false),
+            (&"x".repeat(64), true),
+            (&"x".repeat(65), false),
+        ] {
+            assert_eq!(check(name).is_ok(), fine, "{name}");
+        }
+    }
+}

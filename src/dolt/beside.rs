@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::files::PROGRAM;
-use super::git::{MARK, end_processes, environment};
+use super::git::{MARK, end_processes, environment, kill_processes};
 
 /// In the state directory: one directory for each.
 const DIR: &str = "dolt-beside";
@@ -67,6 +67,8 @@ impl Beside {
             _ => {}
         }
         builder.create(root.join("home"))?;
+        // Making a database is a commit of somebody's.
+        super::files::write_home(&root.join("home"))?;
         builder.create(root.join("work"))?;
         Ok(Self { program: state_dir.join(PROGRAM), root })
     }
@@ -146,6 +148,8 @@ impl Drop for Guard {
         if let Some(group) = group {
             let _ = kill_process_group(group, Signal::KILL);
         }
+        // At once, since Branchline may be ending.
+        kill_processes(&home);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { end_processes(&home, None).await });
         }

@@ -83,7 +83,7 @@ impl Files {
             connections_max: config.limits.clients_max.saturating_add(CONNECTIONS_EXTRA),
             home,
         };
-        files.write_home().map_err(|error| path_error("state directory", &state_dir, &error, REMEDY))?;
+        write_home(&files.home).map_err(|error| path_error("state directory", &state_dir, &error, REMEDY))?;
         files.with_short_socket()
     }
 
@@ -116,25 +116,6 @@ impl Files {
         self.socket = socket;
         self.socket_dir = Some(dir);
         Ok(self)
-    }
-
-    /// Dolt's global configuration, so that nothing of the user's is read or written.
-    fn write_home(&self) -> io::Result<()> {
-        let dir = self.home.join(".dolt");
-        std::fs::create_dir_all(&dir)?;
-        let path = dir.join("config_global.json");
-        // Dolt keeps settings of its own there (server_uuid, SET PERSIST): only ours are set.
-        let mut settings: serde_json::Map<String, serde_json::Value> = std::fs::read(&path)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        for (name, value) in [("metrics.disabled", "true"), ("versioncheck.disabled", "true")] {
-            settings.insert(name.into(), value.into());
-        }
-        for (name, value) in [("user.name", "branchline"), ("user.email", "branchline@localhost")] {
-            settings.entry(name).or_insert_with(|| value.into());
-        }
-        write_private(&path, serde_json::Value::Object(settings).to_string().as_bytes())
     }
 
     /// Links the name Dolt is run under to its binary. gt takes a process whose name begins with
@@ -224,6 +205,23 @@ fn yaml_string(path: &Path) -> io::Result<String> {
     Ok(serde_json::Value::from(text).to_string().replace('$', "$$"))
 }
 
+/// Dolt's global configuration, so that nothing of the user's is read or written.
+pub(super) fn write_home(home: &Path) -> io::Result<()> {
+    let dir = home.join(".dolt");
+    std::fs::create_dir_all(&dir)?;
+    let path = dir.join("config_global.json");
+    // Dolt keeps settings of its own there (server_uuid, SET PERSIST): only ours are set.
+    let mut settings: serde_json::Map<String, serde_json::Value> =
+        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    for (name, value) in [("metrics.disabled", "true"), ("versioncheck.disabled", "true")] {
+        settings.insert(name.into(), value.into());
+    }
+    for (name, value) in [("user.name", "branchline"), ("user.email", "branchline@localhost")] {
+        settings.entry(name).or_insert_with(|| value.into());
+    }
+    write_private(&path, serde_json::Value::Object(settings).to_string().as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,9 +284,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let files = files(dir.path());
         let path = files.home.join(".dolt").join("config_global.json");
-        files.write_home().expect("write");
+        write_home(&files.home).expect("write");
         std::fs::write(&path, r#"{"sqlserver.global.server_uuid":"u","user.name":"me"}"#).expect("write");
-        files.write_home().expect("write");
+        write_home(&files.home).expect("write");
         let text = std::fs::read_to_string(path).expect("read");
         let read: serde_json::Value = serde_json::from_str(&text).expect("json");
         assert_eq!(read["sqlserver.global.server_uuid"], "u");

@@ -77,6 +77,13 @@ pub async fn end_processes(home: &Path, database_dir: Option<&Path>) -> usize {
     count
 }
 
+/// Kills all of that at once, without a look at what comes of it: for those who can't wait.
+pub(super) fn kill_processes(home: &Path) {
+    for pid in find(home, None) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Processes with the mark that are no Dolt servers; with `database_dir`, those in the session of a git that works there,
 /// and those that a git has left behind.
 fn find(home: &Path, database_dir: Option<&Path>) -> Vec<Pid> {

@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::observe::redact;
+
 /// Lines kept for error messages.
 const TAIL_LINES: usize = 20;
 /// A longer line is written in pieces.
@@ -111,6 +113,7 @@ pub(super) fn copy_lines(from: impl Read, file: &mut RotatingFile, tail: &Tail) 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return,
         }
+        hide_credentials(&mut line);
         tail.push(&line);
         if lost > 0
             && file.write_all(format!("({lost} lines could not be written here)\n").as_bytes()).is_ok()
@@ -123,6 +126,13 @@ pub(super) fn copy_lines(from: impl Read, file: &mut RotatingFile, tail: &Tail) 
             }
             lost += 1;
         }
+    }
+}
+
+/// Dolt's errors about remotes show the whole URL.
+fn hide_credentials(line: &mut Vec<u8>) {
+    if memchr::memmem::find(line, b"://").is_some() && line.contains(&b'@') {
+        *line = redact::urls(&String::from_utf8_lossy(line)).into_bytes();
     }
 }
 
@@ -185,5 +195,18 @@ mod tests {
         std::fs::create_dir(dir.path().join("dolt.log.1")).expect("block the rename");
         file.write_all(b"two\n").expect("write");
         assert_eq!(std::fs::read_to_string(path).expect("read"), "one one one\ntwo\n");
+    }
+
+    #[test]
+    fn credentials_of_urls_are_not_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dolt.log");
+        let mut file = RotatingFile::open(&path, 1 << 20, 1).unwrap();
+        let tail = Tail::default();
+        let said = "remote: origin 'git+http://bob:hunter2@h/r.git' could not be accessed\nplain @ line\n";
+        copy_lines(said.as_bytes(), &mut file, &tail);
+        let want = "remote: origin 'git+http://***@h/r.git' could not be accessed\nplain @ line\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), want);
+        assert_eq!(tail.lines().join("\n") + "\n", want);
     }
 }

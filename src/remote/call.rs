@@ -2,7 +2,7 @@
 //! Does not know what the procedure does. Always: when a call returns, or is dropped and a moment has passed, neither its
 //! statement nor a git process of it is running; a call says when its fate is not known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -135,6 +135,11 @@ impl RemoteSession {
                 Err(CallError::Timeout(limit))
             }
         }
+    }
+
+    /// Where Dolt keeps the database, if that is ours.
+    pub fn database_dir(&self) -> Option<&Path> {
+        self.ending.database_dir.as_deref()
     }
 
     /// The bare connection, for work that keeps its own time.

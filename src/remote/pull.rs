@@ -71,7 +71,7 @@ pub enum PullError {
         /// Main there.
         commit: String,
         /// Which rows.
-        rows: MergeError,
+        rows: Box<MergeError>,
     },
     /// It was fetched, but the peer's branch is as it was.
     #[error("branch {branch} of {database} can't be moved to what was fetched: {why}")]
@@ -91,7 +91,7 @@ pub enum PullError {
         /// `origin/main`
         remote: String,
         /// Why.
-        why: FinishError,
+        why: Box<FinishError>,
     },
 }
 
@@ -138,8 +138,8 @@ fn told(why: FinishError, source: &Source, commit: String) -> PullError {
             PullError::Unrelated { database, remote }
         }
         FinishError::Merge(rows @ MergeError::Undecided { .. }) => {
-            PullError::Undecided { database, remote, commit, rows }
+            PullError::Undecided { database, remote, commit, rows: Box::new(rows) }
         }
-        why => PullError::Merge { database, remote, why },
+        why => PullError::Merge { database, remote, why: Box::new(why) },
     }
 }

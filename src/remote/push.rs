@@ -63,9 +63,16 @@ impl From<CallError> for Stop {
 
 /// Pushes main if the remote has not got it. What came of it is remembered.
 pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
-    let _turn = context.remotes.turns.take(&target.database, Some(&target.url.repository())).await;
+    let repository = target.url.repository();
+    let turn = context.remotes.turns.take(&target.database, Some(&repository));
+    let Ok(_turn) = tokio::time::timeout(timeout, turn).await else {
+        let text =
+            format!("something else that talks to the remote did not end within {} s", timeout.as_secs());
+        return came_to_nothing(why, Outcome::Timeout, text);
+    };
     if context.remotes.target(&target.database).as_ref() != Some(target) {
-        return gone(why);
+        let text = "its remote was changed or removed before its turn; nothing was pushed";
+        return came_to_nothing(why, Outcome::DoltError, text.to_owned());
     }
     let (at, began) = (unix_seconds(SystemTime::now()), Instant::now());
     let mut ended = Ended::default();
@@ -98,17 +105,17 @@ pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeou
     record
 }
 
-/// It was removed, or changed, while it waited for its turn.
-fn gone(why: Why) -> Record {
+/// A push that did not get as far as the remote.
+pub(super) fn came_to_nothing(why: Why, outcome: Outcome, text: String) -> Record {
     Record {
         at: unix_seconds(SystemTime::now()),
         why: why.as_str().to_owned(),
-        outcome: Outcome::DoltError,
+        outcome,
         commits: 0,
         bytes: None,
         took_ms: 0,
         head: None,
-        text: "its remote was changed or removed before its turn; nothing was pushed".to_owned(),
+        text,
     }
 }
 

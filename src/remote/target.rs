@@ -1,6 +1,8 @@
 //! Owns what a push needs to know: which database goes where, under which name.
 //! Does not push. Always: the URL is one that `RemoteUrl` takes, also where Dolt's own configuration names it.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::call::{CallError, RemoteSession};
 use super::url::RemoteUrl;
 use crate::branch::{sql_identifier, sql_literal};
@@ -77,6 +79,8 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
                 heartbeat: remote.heartbeat,
                 origin: remote.origin.clone(),
             }),
+            // Its section is about what is published or fetched.
+            Err(_) if remote.url.is_none() && (remote.ledger.is_some() || !remote.peers.is_empty()) => {}
             Err(why) => untargeted.push(refuse(why)),
         }
     }
@@ -165,6 +169,17 @@ pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) 
         }
         None => {}
     }
+    if url.has_credentials() {
+        protect(session);
+    }
     session.rows(&format!("CALL DOLT_REMOTE('add', {literal}, {})", sql_literal(url.reveal()))).await?;
     Ok(())
+}
+
+/// Dolt writes a remote's URL into files that everybody may read. Nobody else gets into the directory that they are in.
+fn protect(session: &RemoteSession) {
+    let Some(dir) = session.database_dir().map(|dir| dir.join(".dolt")) else { return };
+    if let Err(error) = std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)) {
+        tracing::warn!(%error, dir = %dir.display(), "others may read the credentials of a remote's URL");
+    }
 }

@@ -176,6 +176,11 @@ impl RemoteUrl {
         crate::observe::redact::urls(&text)
     }
 
+    /// Whether it holds what nobody else may read.
+    pub fn has_credentials(&self) -> bool {
+        self.transport != Transport::Ssh && self.user_info().is_some()
+    }
+
     fn user_info(&self) -> Option<&str> {
         let rest = &self.text[self.transport.scheme().len()..];
         rest.split('/').next()?.rsplit_once('@').map(|(user_info, _)| user_info)
@@ -333,7 +338,9 @@ mod tests {
         assert_eq!(format!("{url:?}"), "RemoteUrl(git+https://***@h/a)");
         let said = "fatal: unable to access 'https://bob:hunter2@h/a/': password hunter2 was refused";
         assert_eq!(url.hide_in(said), "fatal: unable to access 'https://***@h/a/': password *** was refused");
+        assert!(url.has_credentials());
         let ssh = RemoteUrl::parse("git@h:a").unwrap();
+        assert!(!ssh.has_credentials());
         assert_eq!(ssh.to_string(), "git+ssh://git@h/./a", "an ssh account is no secret");
     }
 

@@ -14,12 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Line, Why};
 use super::outcome::{Outcome, Record, one_line};
 use super::pull::{PullRequest, pull};
-use super::push::{push_once, wants_merge};
+use super::push::{came_to_nothing, push_once, wants_merge};
 use super::settings::Signature;
 use super::state::Schedule;
 use super::target::{Target, targets};
 use crate::observe::progress::Progress;
-use crate::observe::time::unix_seconds;
 use crate::session::Context;
 
 /// Files and databases are looked at so often.
@@ -142,13 +141,14 @@ fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
     context.alerts.keep(|database, remote| {
         let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
         let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
-        is_target || peers.iter().any(|peer| peer.url.to_string() == remote)
+        is_target
+            || super::ledger::is_noted(&settings, database, remote)
+            || peers.iter().any(|peer| peer.url.to_string() == remote)
     });
 }
 
 /// One push, in a task of its own, so that a fault of ours in it is its failure and no more.
 async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
-    let began = unix_seconds(std::time::SystemTime::now());
     let (task_context, task_target) = (Arc::clone(context), target.clone());
     let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         let record = push_once(&task_context, &task_target, why, timeout).await;
@@ -159,16 +159,8 @@ async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Durati
     }));
     task.await.unwrap_or_else(|error| {
         tracing::error!(database = target.database, %error, "a push ended by a fault of Branchline's");
-        Record {
-            at: began,
-            why: why.as_str().to_owned(),
-            outcome: Outcome::DoltError,
-            commits: 0,
-            bytes: None,
-            took_ms: 0,
-            head: None,
-            text: "it ended by a fault of Branchline's, which is in its log".to_owned(),
-        }
+        let text = "it ended by a fault of Branchline's, which is in its log";
+        came_to_nothing(why, Outcome::DoltError, text.to_owned())
     })
 }
 

@@ -2,7 +2,7 @@
 //! Does not assert anything about answers.
 //! Always: free ports, temporary directories, a private HOME; what was started is stopped, on panic too.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 pub mod branchline;
 pub mod client;

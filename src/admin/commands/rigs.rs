@@ -38,29 +38,3 @@ fn rows(rigs: Vec<RigRow>) -> Answer {
     }
     Answer::Rows(table)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for (name, fine) in [
-            ("gastown", true),
-            ("my-rig_2", true),
-            ("2fast", true),
-            ("", false),
-            ("-x", false),
-            ("_x", false),
-            ("a b", false),
-            ("a/b", false),
-            ("a`b", false),
-            ("é", false),
-            ("MySQL", false),
-            (&"x".repeat(64), true),
-            (&"x".repeat(65), false),
-        ] {
-            assert_eq!(check_name(name).is_ok(), fine, "{name}");
-        }
-    }
-}

@@ -27,10 +27,12 @@ pub enum Kind {
     Rewritten,
     /// The database could not be backed up.
     Backup,
+    /// A public ledger is not published until somebody looks at it.
+    Ledger,
 }
 
 impl Kind {
-    /// `auth`, `behind`, `failing`, `rewritten`, `backup`
+    /// `auth`, `behind`, `failing`, `rewritten`, `backup`, `ledger`
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -38,6 +40,7 @@ impl Kind {
             Self::Failing => "failing",
             Self::Rewritten => "rewritten",
             Self::Backup => "backup",
+            Self::Ledger => "ledger",
         }
     }
 }

@@ -127,9 +127,11 @@ async fn tell(alert: &Alert, event: Event, config: &AlertsConfig, place: &Place)
         host: &place.host,
     };
     let json = serde_json::to_vec(&message).unwrap_or_default();
+    // A line, for those who collect them.
+    let line = [json.as_slice(), b"\n"].concat();
     let command = async {
         let command = config.command.as_deref()?;
-        let went = tries("command", alert, || channel::command(command, &json, config.timeout)).await;
+        let went = tries("command", alert, || channel::command(command, &line, config.timeout)).await;
         Some(format!("command {went}"))
     };
     let hook = async {

@@ -44,28 +44,17 @@ pub async fn make(
     let Some(database) = listing.database(database) else {
         return Err(format!("there is no database {database}; `branchline rig list` shows them"));
     };
+    let (target, data_dir) = (path.to_owned(), context.remotes.database_dir("x"));
+    let path = &blocking(move || resolved(&target, data_dir.as_deref().and_then(Path::parent))).await??;
     progress.step("wait for its turn", None);
     let _turn = turn(context, database, path).await;
     let at = unix_seconds(SystemTime::now());
-    let target = path.to_owned();
-    blocking(move || may_be_made(&target)).await??;
-    if let Some(other) = blocking({
-        let path = path.to_owned();
-        move || place::look(&path)
-    })
-    .await?
-    .ok()
-    .and_then(|found| other_database(&found, database))
-    {
-        return Err(format!(
-            "{} holds a backup of {other}, not of {database}; name another directory",
-            path.display()
-        ));
-    }
+    let (target, of) = (path.clone(), database.to_owned());
+    blocking(move || may_be_made(&target, &of)).await??;
     let unfinished = begin(context, Unfinished::copy(path)).await?;
     let main = context.branches.default_branch(database);
     let made = match unfinished.paths() {
-        [new, check] => Work { context, database, path, main: &main, at, progress }.run(new, check).await,
+        [new] => Work { context, database, path, main: &main, at, progress }.run(new).await,
         _ => Err("there is no place for it".to_owned()),
     };
     end(context, unfinished).await;
@@ -84,6 +73,9 @@ pub async fn make(
     Ok(good)
 }
 
+/// Heads by branch.
+pub type Heads = BTreeMap<String, String>;
+
 /// What is asked.
 struct Work<'a> {
     context: &'a Arc<Context>,
@@ -96,18 +88,17 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Heads in the copy, and its bytes.
-    async fn run(&self, new: &Path, check: &Path) -> Result<(Heads, u64), String> {
+    async fn run(&self, new: &Path) -> Result<(Heads, u64), String> {
         let Self { context, database, path, .. } = *self;
         self.progress.step("copy", None);
         let (before, after) = copy(context, database, new).await.map_err(|error| explain(&error, path))?;
         self.progress.step("check", None);
         let link = Link::to(context, new)?;
-        // One further down, so that there is no server's directory above it, wherever the copy is.
-        let work = check.join("work");
-        std::fs::create_dir(&work).map_err(|error| explain(&error.to_string(), path))?;
-        let restored = offline::restore(context, &link, &work, STEP_MAX)
+        let made = offline::restore(context, &link, STEP_MAX)
             .await
             .map_err(|error| explain(&format!("the copy is not good: {error}"), path))?;
+        let restored = made.heads.clone();
+        drop(made);
         drop(link);
         compare(context, database, self.main, &restored, (&before, &after)).await?;
         self.progress.step("name", None);
@@ -167,25 +158,36 @@ pub async fn end(context: &Context, unfinished: Unfinished) {
     .await;
 }
 
-/// Whether a copy may be made that will have this name.
-fn may_be_made(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let (Some(_), Some(parent)) = (path.file_name(), path.parent()) else {
-        return Err(format!("{shown} does not name a directory of its own; name it without .."));
+/// The path without links and dots, below a directory that is there.
+fn resolved(path: &Path, data_dir: Option<&Path>) -> Result<PathBuf, String> {
+    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+        return Err(format!("{} does not name a directory of its own; name it without ..", path.display()));
     };
-    match std::fs::metadata(parent) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => return Err(format!("{} is not a directory", parent.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(format!(
-                "{} is not there; make it first, or mount what should be there",
-                parent.display()
-            ));
+    let parent = parent.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{} is not there; make it first, or mount what should be there", parent.display())
         }
-        Err(error) => return Err(format!("cannot look at {}: {error}", parent.display())),
+        _ => format!("cannot look at {}: {error}", parent.display()),
+    })?;
+    if !parent.is_dir() {
+        return Err(format!("{} is not a directory", parent.display()));
     }
+    let path = parent.join(name);
+    match data_dir.and_then(|dir| dir.canonicalize().ok()) {
+        Some(dir) if path.starts_with(&dir) => {
+            Err(format!("{} is in the data directory, which is Dolt's; name another one", path.display()))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// Whether a copy of this database may be made that will have this name.
+fn may_be_made(path: &Path, database: &str) -> Result<(), String> {
+    let shown = path.display();
     let why = match place::look(path).map_err(|error| format!("cannot look at {shown}: {error}"))? {
-        Found::Nothing | Found::Empty | Found::Ours(_) => return Ok(()),
+        Found::Nothing | Found::Empty => return Ok(()),
+        Found::Ours(marker) if marker.database.eq_ignore_ascii_case(database) => return Ok(()),
+        Found::Ours(marker) => format!("holds a backup of {}, not of {database}", marker.database),
         Found::Dolts => "holds a backup that Branchline did not make".to_owned(),
         Found::Other(why) => why,
     };
@@ -194,18 +196,6 @@ fn may_be_made(path: &Path) -> Result<(), String> {
          this database"
     ))
 }
-
-fn other_database(found: &Found, database: &str) -> Option<String> {
-    match found {
-        Found::Ours(marker) if !marker.database.eq_ignore_ascii_case(database) => {
-            Some(marker.database.clone())
-        }
-        _ => None,
-    }
-}
-
-/// Heads by branch.
-pub type Heads = BTreeMap<String, String>;
 
 /// Copies; heads before and after.
 async fn copy(context: &Context, database: &str, new: &Path) -> Result<(Heads, Heads), String> {

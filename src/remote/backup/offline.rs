@@ -15,8 +15,23 @@ use super::super::outcome::one_line;
 use crate::dolt::beside::{Beside, BesideError};
 use crate::session::Context;
 
-/// The database that is made, below the directory where it is made.
-pub const MADE: &str = "database";
+/// Of the database that is made.
+const NAME: &str = "database";
+
+/// A database that was made from a copy; gone when dropped.
+#[derive(Debug)]
+pub struct Made {
+    beside: Beside,
+    /// Heads by branch.
+    pub heads: BTreeMap<String, String>,
+}
+
+impl Made {
+    /// Where it is.
+    pub fn dir(&self) -> PathBuf {
+        self.beside.work().join(NAME)
+    }
+}
 
 /// Dolt takes directories as URLs and decodes those more than once: a link with a plain name stands for any directory.
 #[derive(Debug)]
@@ -57,23 +72,20 @@ impl Drop for Link {
     }
 }
 
-/// Makes a database called [`MADE`] in `work` from a copy; heads by branch. Dolt looks for a running server in its directory
-/// and the one above, and would have that do the work: there must be none.
-pub async fn restore(
-    context: &Context,
-    link: &Link,
-    work: &Path,
-    limit: Duration,
-) -> Result<BTreeMap<String, String>, String> {
+/// Makes a database from a copy. In the state directory: Dolt looks for a running server in all directories above its own,
+/// and would have that do the work; and its own must be one with a plain name.
+pub async fn restore(context: &Context, link: &Link, limit: Duration) -> Result<Made, String> {
     let said = |error: BesideError| one_line(&error.to_string());
     let beside = Beside::new(context.remotes.state_dir()).map_err(|error| error.to_string())?;
-    beside.run(&["backup", "restore", &link.url(), MADE], work, limit, |_| {}).await.map_err(said)?;
+    let work = beside.work();
+    beside.run(&["backup", "restore", &link.url(), NAME], &work, limit, |_| {}).await.map_err(said)?;
     let sql = "SELECT name, hash FROM dolt_branches";
-    let listed = beside.run(&["sql", "-r", "json", "-q", sql], &work.join(MADE), limit, |_| {}).await;
+    let listed = beside.run(&["sql", "-r", "json", "-q", sql], &work.join(NAME), limit, |_| {}).await;
     let listed = listed.map_err(said)?;
     let listed: Listed =
         serde_json::from_slice(&listed).map_err(|error| format!("its branches can't be read: {error}"))?;
-    Ok(listed.rows.into_iter().map(|row| (row.name, row.hash)).collect())
+    let heads = listed.rows.into_iter().map(|row| (row.name, row.hash)).collect();
+    Ok(Made { beside, heads })
 }
 
 #[derive(Deserialize)]

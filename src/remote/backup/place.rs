@@ -127,9 +127,9 @@ fn is_unfinished(path: &Path) -> bool {
 pub struct Unfinished(Vec<PathBuf>);
 
 impl Unfinished {
-    /// Where a copy is made that will be called `path`, and where it is checked. Nothing is made yet.
+    /// Where a copy is made that will be called `path`. Nothing is made yet.
     pub fn copy(path: &Path) -> Self {
-        Self(vec![beside(path, "new"), beside(path, "check")])
+        Self(vec![beside(path, "new")])
     }
 
     /// All of them.

@@ -44,24 +44,22 @@ pub async fn restore(
     let name = room.name().to_owned();
     let _turn = turn(context, &name, dir).await;
     progress.step("restore", None);
-    let heads = {
-        let work = room.work().map_err(|error| format!("cannot make room in the data directory: {error}"))?;
-        let link = Link::to(context, dir)?;
-        offline::restore(context, &link, work, STEP_MAX)
-            .await
-            .map_err(|error| explain(&format!("{} can't be restored: {error}", dir.display()), work))?
-    };
-    if let Some(marker) = of.as_ref().filter(|marker| marker.branches != heads) {
+    let link = Link::to(context, dir)?;
+    let made = offline::restore(context, &link, STEP_MAX).await.map_err(|error| {
+        explain(&format!("{} can't be restored: {error}", dir.display()), context.remotes.state_dir())
+    })?;
+    drop(link);
+    let heads = &made.heads;
+    if let Some(marker) = of.as_ref().filter(|marker| marker.branches != *heads) {
         return Err(format!(
             "{} is not what it was when it was made: its branches should be {}, and are {}; nothing was changed",
             dir.display(),
             shown(&marker.branches),
-            shown(&heads)
+            shown(heads)
         ));
     }
     progress.step("put in place", None);
-    let made = room.work().map_err(|error| error.to_string())?.join(offline::MADE);
-    let old = room.place(context, &made, by).await?;
+    let old = room.place(context, made.dir(), by).await?;
     tracing::info!(database = name, dir = %dir.display(), old, "restored");
     let head = heads.get("main").or_else(|| heads.values().next()).cloned();
     Ok(Restored { database: name, dir: dir.to_owned(), of, head, branches: heads.len() as u64, old })

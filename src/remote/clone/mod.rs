@@ -67,7 +67,7 @@ pub enum CloneError {
     Name(String),
     /// There is one.
     #[error(
-        "there is a database {0} already; with --replace it is kept as {0}_replaced_… and the clone takes its name"
+        "there is a database {0} already; with --replace it is kept as {0}_replaced_… and the new one takes its name"
     )]
     Exists(String),
     /// A directory is in the way that Dolt doesn't take for a database.
@@ -397,7 +397,6 @@ pub struct Room {
     name: String,
     old: Old,
     fresh: Fresh,
-    work: Fresh,
     data_dir: PathBuf,
     now: u64,
 }
@@ -416,8 +415,7 @@ impl Room {
         };
         let now = unix_seconds(SystemTime::now());
         let fresh = data_dir.join(DROPPED).join(format!("{FRESH_PREFIX}{now}-{name}"));
-        let work = fresh.with_file_name(format!("{FRESH_PREFIX}{now}-{name}.work"));
-        Ok(Self { name, old, fresh: Fresh(fresh), work: Fresh(work), data_dir, now })
+        Ok(Self { name, old, fresh: Fresh(fresh), data_dir, now })
     }
 
     /// What it will be called.
@@ -425,26 +423,45 @@ impl Room {
         &self.name
     }
 
-    /// A directory to make it in, on the file system where it will be.
-    pub fn work(&self) -> std::io::Result<&Path> {
-        std::fs::create_dir_all(&self.work.0).map(|()| self.work.0.as_path())
-    }
-
-    /// It is whole, in this directory below `work`: it gets its name. What the old one is called then. Goes on to its end,
-    /// also when the caller is cancelled.
+    /// It is whole, in this directory: it gets its name. What the old one is called then. Goes on to its end, also when the
+    /// caller is cancelled.
     pub async fn place(
         self,
         context: &Arc<Context>,
-        made: &Path,
+        made: PathBuf,
         by: &str,
     ) -> Result<Option<String>, String> {
-        std::fs::rename(made, &self.fresh.0).map_err(|error| error.to_string())?;
         let (context, by) = (Arc::clone(context), by.to_owned());
         let job = tokio::spawn(async move {
+            let fresh = self.fresh.0.clone();
+            let moved = tokio::task::spawn_blocking(move || {
+                std::fs::create_dir_all(fresh.parent().unwrap_or(Path::new(".")))?;
+                move_dir(&made, &fresh)
+            });
+            let moved = moved.await.map_err(|error| error.to_string())?;
+            moved.map_err(|error| format!("cannot be moved to the data directory: {error}"))?;
             place(&context, &self.name, &self.old, &self.fresh, (&self.data_dir, self.now), &by).await
         });
         job.await.unwrap_or_else(|error| Err(error.to_string()))
     }
+}
+
+/// Also to another file system.
+fn move_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => copy_dir(from, to),
+        moved => moved,
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let to = to.join(name);
+        if from.is_dir() { copy_dir(&from, &to)? } else { std::fs::copy(&from, &to).map(drop)? }
+    }
+    std::fs::File::open(to)?.sync_all()
 }
 
 #[cfg(test)]

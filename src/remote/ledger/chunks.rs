@@ -6,6 +6,7 @@
 //! dictionary are in snappy's block format with a checksum of 4 bytes, the others in zstd with that dictionary.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 const ARCHIVE: &[u8] = b"DOLTARC";
 const TABLE: [u8; 8] = [0xff, 0xb5, 0xd8, 0xc2, 0x24, 0x63, 0xee, 0x50];
@@ -71,11 +72,13 @@ fn each_of_archive(file: &[u8], found: &mut dyn FnMut(&[u8])) -> Option<Result<u
                 Err(error) => return Some(Err(format!("a chunk of an archive: {error}"))),
             },
             id => {
-                if !dictionaries.contains_key(&id) {
-                    let dictionary = zstd::bulk::decompress(span(id)?, CHUNK_BYTES_MAX).ok()?;
-                    dictionaries.insert(id, dictionary);
-                }
-                let decompressor = zstd::bulk::Decompressor::with_dictionary(dictionaries.get(&id)?);
+                let dictionary = match dictionaries.entry(id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        new.insert(zstd::bulk::decompress(span(id)?, CHUNK_BYTES_MAX).ok()?)
+                    }
+                };
+                let decompressor = zstd::bulk::Decompressor::with_dictionary(dictionary);
                 match decompressor.and_then(|mut known| known.decompress(data, CHUNK_BYTES_MAX)) {
                     Ok(bytes) => bytes,
                     Err(error) => return Some(Err(format!("a chunk of an archive: {error}"))),

@@ -221,6 +221,21 @@ pub async fn is_ancestor(
     }
 }
 
+/// All that was withdrawn: tables in lower case, keys as JSON. For a ledger that may be broken in any other way.
+pub async fn all_withdrawn(
+    session: &mut RemoteSession,
+    rule: &Rule,
+) -> Result<Vec<(String, String)>, LedgerError> {
+    let known = tables(session, &rule.ledger, "main").await?;
+    if !known.iter().any(|known| known == WITHDRAWN_TABLE) {
+        return Ok(Vec::new());
+    }
+    let sql =
+        format!("SELECT LOWER(table_name), row_key FROM {}.{WITHDRAWN_TABLE}", at(&rule.ledger, "main"));
+    let rows = session.rows(&sql).await.map_err(LedgerError::at("read what was withdrawn"))?;
+    Ok(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect())
+}
+
 /// The keys of a table that were withdrawn, as a commit of the ledger (or its branch) has them.
 pub async fn withdrawn(
     session: &mut RemoteSession,

@@ -33,9 +33,11 @@ pub use withdraw::{STAYS_IN_HISTORY, Withdrawn, withdraw};
 
 use crate::branch::sql_identifier;
 use crate::config::RemotesConfig;
+use crate::observe::alerts::{Kind, Said};
 use crate::observe::bypass::Touch;
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
+use crate::remote::Outcome;
 use crate::remote::call::RemoteSession;
 use crate::remote::turns::Turn;
 use crate::session::Context;
@@ -98,6 +100,12 @@ pub fn is_ledger(context: &Context, database: &str) -> bool {
             .is_some_and(|remote| remote.ledger.is_some())
 }
 
+/// Whether there is such a ledger, with this remote as it is shown.
+pub fn is_noted(settings: &RemotesConfig, ledger: &str, remote: &str) -> bool {
+    let source = ledger.strip_suffix(rule::SUFFIX).and_then(|source| settings.databases.get(source));
+    source.and_then(|of| of.ledger.as_ref()).is_some_and(|config| config.remote.to_string() == remote)
+}
+
 /// One at work on a ledger: its turn, its session, and the bypass watch told.
 struct Work {
     session: RemoteSession,
@@ -135,6 +143,7 @@ pub async fn publish(
     let published = publish_once(context, &mut rule, how, progress).await;
     let failure = published.as_ref().err().map(ToString::to_string);
     note(context, &rule.ledger, move |noted| noted.failure = failure).await;
+    tell(context, &rule, &published);
     published
 }
 
@@ -156,7 +165,8 @@ async fn publish_once(
     } else if how.discard {
         publish::discard(&mut work.session, rule).await?;
     }
-    let written = publish::write(&mut work.session, rule, progress).await?;
+    let noted = context.remotes.ledgers.of(&rule.ledger);
+    let written = publish::write(&mut work.session, rule, &noted, progress).await?;
     context.catalog.invalidate_database(&rule.ledger);
     check_unchecked(context, &mut work, rule, &written.head, progress).await?;
     progress.step(format!("push {} to {}", rule.ledger, rule.config.remote), None);
@@ -212,11 +222,37 @@ async fn check_unchecked(
     Ok(())
 }
 
-/// A file write, not on a thread that others need.
-async fn note(context: &Arc<Context>, ledger: &str, change: impl FnOnce(&mut state::Noted) + Send + 'static) {
+/// A file write, not on a thread that others need. Whether it is on disk.
+async fn note(
+    context: &Arc<Context>,
+    ledger: &str,
+    change: impl FnOnce(&mut state::Noted) + Send + 'static,
+) -> bool {
     let (context, ledger) = (Arc::clone(context), ledger.to_owned());
-    let changed = tokio::task::spawn_blocking(move || context.remotes.ledgers.change(&ledger, change)).await;
-    debug_assert!(changed.is_ok());
+    let changed = tokio::task::spawn_blocking(move || context.remotes.ledgers.change(&ledger, change));
+    changed.await.unwrap_or(false)
+}
+
+/// Tells people, if it needs one of them.
+fn tell(context: &Context, rule: &Rule, published: &Result<Published, LedgerError>) {
+    let (ledger, remote) = (rule.ledger.as_str(), rule.config.remote.to_string());
+    match published {
+        Ok(_) => {
+            context.alerts.note(ledger, &remote, Outcome::UpToDate, "");
+            context.alerts.clear(Kind::Ledger, ledger, &remote);
+        }
+        Err(LedgerError::Remote { outcome, text, .. }) => {
+            context.alerts.note(ledger, &remote, *outcome, text)
+        }
+        Err(error) if error.needs_somebody() => {
+            let text = error.to_string();
+            let advice = "what to do is in the text; then `branchline ledger publish`";
+            context
+                .alerts
+                .raise(Kind::Ledger, Said { database: ledger, remote: &remote, text: &text, advice });
+        }
+        Err(error) => context.alerts.note(ledger, &remote, Outcome::DoltError, &error.to_string()),
+    }
 }
 
 /// Takes the ledger's database away, so that the next publishing begins a new history. The public repository has to be
@@ -237,11 +273,26 @@ pub async fn rebuild(
             rule.config.remote, rule.database
         )));
     }
-    if work.has_ledger(&rule).await? {
+    let is_there = work.has_ledger(&rule).await?;
+    let mut kept = context.remotes.ledgers.of(&rule.ledger).withdrawn;
+    if is_there {
+        kept.extend(look::all_withdrawn(&mut work.session, &rule).await?);
+    }
+    // What was withdrawn stays so; and its keys are not named in the new one.
+    let noted = note(context, &rule.ledger, |noted| {
+        *noted = state::Noted { withdrawn: kept, ..state::Noted::default() };
+    });
+    if !noted.await {
+        return Err(LedgerError::Refused(format!(
+            "the rows that were withdrawn from the ledger of {} can't be written to {}: nothing was changed",
+            rule.database,
+            context.config.state_dir.join("ledgers.json").display()
+        )));
+    }
+    if is_there {
         let sql = format!("DROP DATABASE {}", sql_identifier(&rule.ledger));
         work.session.rows(&sql).await.map_err(LedgerError::at("take the old ledger away"))?;
     }
-    note(context, &rule.ledger, |noted| *noted = state::Noted::default()).await;
     drop(work);
     publish(context, rule, How::default(), progress).await
 }

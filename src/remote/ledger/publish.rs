@@ -11,6 +11,7 @@ use super::error::LedgerError;
 use super::look::{self, Head};
 use super::rule::{AUTHOR, Rule, WITHDRAWN_TABLE};
 use super::shape::Shape;
+use super::state::Noted;
 use super::text::{Has, copy_all, copy_changed};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::observe::progress::Progress;
@@ -41,6 +42,7 @@ enum Way {
 pub async fn write(
     session: &mut RemoteSession,
     rule: &Rule,
+    noted: &Noted,
     progress: &Progress,
 ) -> Result<Written, LedgerError> {
     let source = look::main_of(session, &rule.database).await?;
@@ -62,7 +64,7 @@ pub async fn write(
         return Ok(done());
     }
     progress.step(format!("copy rows into {}", rule.ledger), Some(ways.len() as u64));
-    let copied = copy(session, rule, &source, &ways, progress).await;
+    let copied = copy(session, rule, (&source, noted), &ways, progress).await;
     match copied {
         Ok(Some(rows)) => {
             let head = look::main_of(session, &rule.ledger).await?;
@@ -130,7 +132,7 @@ async fn ways<'a>(
 async fn copy(
     session: &mut RemoteSession,
     rule: &Rule,
-    source: &str,
+    (source, noted): (&str, &Noted),
     ways: &[(&Shape, Way)],
     progress: &Progress,
 ) -> Result<Option<Vec<(String, u64)>>, LedgerError> {
@@ -138,7 +140,9 @@ async fn copy(
     session.rows(&format!("USE {}", sql_identifier(&rule.database))).await.map_err(step())?;
     session.rows("START TRANSACTION").await.map_err(step())?;
     for (shape, way) in ways {
-        let withdrawn = look::withdrawn(session, rule, "main", &shape.table).await?;
+        let mut withdrawn = look::withdrawn(session, rule, "main", &shape.table).await?;
+        // Of a ledger before this one.
+        withdrawn.extend(noted.keys(&shape.table).filter(|key| key.len() == shape.key.len()));
         let there = look::table(session, &rule.ledger, "main", &shape.table).await?;
         let kept = there.map(|there| shape.kept(&there.columns)).unwrap_or_default();
         let has = Has { withdrawn: &withdrawn, kept: &kept };

@@ -1,12 +1,13 @@
 //! Owns what is remembered of ledgers beside their commits: which commit was checked last, and what the last push came to.
 //! Does not publish. Always: lost, nothing worse comes of it than that more is checked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::text::Key;
 use crate::state_file::replace;
 
 const FILE: &str = "ledgers.json";
@@ -23,6 +24,9 @@ pub struct Noted {
     pub pushed_to: Option<String>,
     /// When that was, seconds since 1970.
     pub pushed_at: Option<u64>,
+    /// Rows that were withdrawn: table in lower case, key as JSON. Kept when the ledger is begun anew.
+    #[serde(default)]
+    pub withdrawn: BTreeSet<(String, String)>,
     /// Why the last publishing failed, if it did; without credentials.
     pub failure: Option<String>,
 }
@@ -38,6 +42,14 @@ pub struct Notes {
 struct Stored {
     version: u32,
     ledgers: BTreeMap<String, Noted>,
+}
+
+impl Noted {
+    /// The keys of a table that were withdrawn.
+    pub fn keys(&self, table: &str) -> impl Iterator<Item = Key> {
+        let of_table = |(of, _): &&(String, String)| of.eq_ignore_ascii_case(table);
+        self.withdrawn.iter().filter(of_table).filter_map(|(_, key)| serde_json::from_str(key).ok())
+    }
 }
 
 impl Notes {
@@ -56,20 +68,22 @@ impl Notes {
         notes.get(&ledger.to_lowercase()).cloned().unwrap_or_default()
     }
 
-    /// Changes it. Blocks for a file write, if anything changed.
-    pub fn change(&self, ledger: &str, change: impl FnOnce(&mut Noted)) {
+    /// Changes it; whether that is on disk. Blocks for a file write, if anything changed.
+    pub fn change(&self, ledger: &str, change: impl FnOnce(&mut Noted)) -> bool {
         let mut notes = self.by_ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let noted = notes.entry(ledger.to_lowercase()).or_default();
         let before = noted.clone();
         change(noted);
         if *noted == before {
-            return;
+            return true;
         }
         let stored = Stored { version: VERSION, ledgers: notes.clone() };
         let written = serde_json::to_vec_pretty(&stored).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|bytes| replace(&self.path, &bytes)) {
+        let written = written.and_then(|bytes| replace(&self.path, &bytes));
+        if let Err(error) = &written {
             tracing::warn!(%error, path = %self.path.display(), "what is known of the ledgers is not written");
         }
+        written.is_ok()
     }
 }
 
@@ -81,7 +95,12 @@ mod tests {
     fn it_is_there_after_a_restart_and_a_damaged_file_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let notes = Notes::load(dir.path());
-        notes.change("A_ledger", |noted| noted.pushed = Some("x".to_owned()));
+        notes.change("A_ledger", |noted| {
+            noted.pushed = Some("x".to_owned());
+            noted.withdrawn.insert(("issues".to_owned(), r#"["bd-1"]"#.to_owned()));
+        });
+        let keys: Vec<Key> = Notes::load(dir.path()).of("a_ledger").keys("Issues").collect();
+        assert_eq!(keys, [["bd-1"]]);
         assert_eq!(Notes::load(dir.path()).of("a_LEDGER").pushed.as_deref(), Some("x"));
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert_eq!(Notes::load(dir.path()).of("a_ledger"), Noted::default());

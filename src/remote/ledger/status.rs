@@ -63,8 +63,13 @@ pub async fn status(context: &Arc<Context>, rule: &Rule) -> Result<LedgerStatus,
     let mut session = opened.map_err(LedgerError::at("open a connection"))?;
     session.rows(SQL_MODE).await.map_err(LedgerError::at("open a connection"))?;
     let noted = context.remotes.ledgers.of(&rule.ledger);
-    let mut status =
-        LedgerStatus { pushed_at: noted.pushed_at, failure: noted.failure, ..LedgerStatus::of(rule) };
+    let withdrawn = noted.withdrawn.len() as u64;
+    let mut status = LedgerStatus {
+        withdrawn,
+        pushed_at: noted.pushed_at,
+        failure: noted.failure,
+        ..LedgerStatus::of(rule)
+    };
     if look::database(&mut session, &rule.ledger).await?.is_none() {
         return Ok(status);
     }
@@ -72,7 +77,7 @@ pub async fn status(context: &Arc<Context>, rule: &Rule) -> Result<LedgerStatus,
     for table in look::tables(&mut session, &rule.ledger, &head.commit).await? {
         let count = count(&mut session, rule, &head.commit, &table).await?;
         match table == WITHDRAWN_TABLE {
-            true => status.withdrawn = count,
+            true => status.withdrawn = count.max(withdrawn),
             false => status.rows.push((table, count)),
         }
     }

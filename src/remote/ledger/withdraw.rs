@@ -40,6 +40,11 @@ pub async fn withdraw(
         return Err(LedgerError::Refused(format!("nothing of {} was published yet", rule.database)));
     }
     let table = remove(&mut work.session, &rule, table, key).await?;
+    let mark = (table.to_lowercase(), serde_json::to_string(key).unwrap_or_default());
+    super::note(context, &rule.ledger, |noted| {
+        noted.withdrawn.insert(mark);
+    })
+    .await;
     drop(work);
     let published = super::publish(context, rule, How::default(), progress).await?;
     Ok(Withdrawn { table, key: key.clone(), published })
