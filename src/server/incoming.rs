@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::remotes::Done;
-use crate::admin::Table;
+use crate::admin::{Cell, Table};
 use crate::branch::incoming::How;
 use crate::observe::progress::Progress;
 use crate::remote::clone::CloneRequest;
@@ -76,18 +76,7 @@ pub(super) async fn pull(
             Ok(Got::Branch(fetched)) => into_branch(&mut table, fetched),
             Err(error) => {
                 failed += 1;
-                let nothing = || None::<String>.into();
-                table.row([
-                    database.into(),
-                    remote.clone().into(),
-                    "failed".into(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    error.to_string().into(),
-                ]);
+                failed_row(&mut table, database, remote.clone(), error.to_string());
             }
         }
     }
@@ -197,20 +186,17 @@ pub(super) async fn verify(
             }
             Err(error) => {
                 failed += 1;
-                let nothing = || None::<u64>.into();
-                table.row([
-                    database.into(),
-                    remote.clone().into(),
-                    "failed".into(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    nothing(),
-                    error.to_string().into(),
-                ]);
+                failed_row(&mut table, database, remote.clone(), error.to_string());
             }
         }
     }
     Ok((table, failure(failed, count, "whole at its remote")))
+}
+
+/// Database, remote, outcome; the last column says why.
+fn failed_row(table: &mut Table, database: String, remote: Option<String>, why: String) {
+    let mut row = vec![database.into(), remote.into(), "failed".into()];
+    row.resize(table.columns.len() - 1, Cell::Null);
+    row.push(why.into());
+    table.rows.push(row);
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::jobs::job_row;
 use super::{Handled, branch_rows};
-use crate::admin::answer::{Answer, Refusal, Table};
+use crate::admin::answer::{Answer, Refusal};
 use crate::admin::backend::Backend;
 use crate::admin::branches::{BranchWork, Choice, CreateBranch, FinishBranches, ResolveRequest, Which};
 use crate::admin::tokens::Tokens;
@@ -71,12 +72,6 @@ fn work(tokens: &mut Tokens) -> Option<Result<BranchWork, Refusal>> {
     } else {
         return None;
     })
-}
-
-fn job_row(id: u32) -> Answer {
-    let mut table = Table::new(["job"]);
-    table.row([id.into()]);
-    Answer::Rows(table)
 }
 
 fn create(tokens: &mut Tokens) -> Result<BranchWork, Refusal> {

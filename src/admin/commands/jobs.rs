@@ -39,6 +39,13 @@ fn show(tokens: &mut Tokens, backend: &dyn Backend) -> Result<Answer, Refusal> {
     }
 }
 
+/// What a command that begins a job answers.
+pub(super) fn job_row(id: u32) -> Answer {
+    let mut table = Table::new(["job"]);
+    table.row([id.into()]);
+    Answer::Rows(table)
+}
+
 fn rows(jobs: Vec<JobRow>) -> Table {
     let mut table =
         Table::new(["id", "what", "state", "step", "done", "total", "ran_ms", "started", "by", "error"]);

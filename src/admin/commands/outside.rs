@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::Handled;
-use super::remotes::{job_row, required};
-use crate::admin::answer::{Answer, Refusal};
+use super::remotes::{begun, required, shown};
+use crate::admin::answer::Refusal;
 use crate::admin::backend::Backend;
 use crate::admin::remotes::{RemoteView, RemoteWork};
 use crate::admin::tokens::Tokens;
@@ -13,17 +13,10 @@ const BACKUP: &str = "BACKUP 'database' 'dir'";
 const RESTORE: &str = "RESTORE 'dir' 'database' [REPLACE]";
 
 pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Handled {
-    if let Some(view) = view(tokens) {
-        let shown = match view {
-            Ok(view) => backend.show_remote(view).await,
-            Err(refusal) => Err(refusal),
-        };
-        return Some(shown.map(Answer::Rows));
+    match view(tokens) {
+        Some(view) => Some(shown(view, backend).await),
+        None => Some(begun(work(tokens)?, by, backend).await),
     }
-    Some(match work(tokens)? {
-        Ok(work) => backend.start_remote(work, by).await.map(job_row),
-        Err(refusal) => Err(refusal),
-    })
 }
 
 fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {

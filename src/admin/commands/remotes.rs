@@ -1,7 +1,8 @@
 //! `REMOTE …`, `PUSH`, `PULL`, `CLONE`, `SHOW REMOTES`, `SHOW REMOTE STATUS`, `SHOW PUSHES`.
 
 use super::Handled;
-use crate::admin::answer::{Answer, Refusal, Table};
+use super::jobs::job_row;
+use crate::admin::answer::{Answer, Refusal};
 use crate::admin::backend::Backend;
 use crate::admin::remotes::{AddRemote, RemoteView, RemoteWork};
 use crate::admin::tokens::Tokens;
@@ -22,23 +23,27 @@ const PUSHES: &str = "SHOW PUSHES 'database' [LIMIT n]";
 const PUSHES_MAX: u32 = 100;
 
 pub async fn handle(tokens: &mut Tokens, by: &str, backend: &dyn Backend) -> Handled {
-    if let Some(view) = view(tokens) {
-        let shown = match view {
-            Ok(view) => backend.show_remote(view).await,
-            Err(refusal) => Err(refusal),
-        };
-        return Some(shown.map(Answer::Rows));
+    match view(tokens) {
+        Some(view) => Some(shown(view, backend).await),
+        None => Some(begun(work(tokens)?, by, backend).await),
     }
-    Some(match work(tokens)? {
-        Ok(work) => backend.start_remote(work, by).await.map(job_row),
-        Err(refusal) => Err(refusal),
-    })
 }
 
-pub(super) fn job_row(id: u32) -> Answer {
-    let mut table = Table::new(["job"]);
-    table.row([id.into()]);
-    Answer::Rows(table)
+/// What is shown at once.
+pub(super) async fn shown(
+    view: Result<RemoteView, Refusal>,
+    backend: &dyn Backend,
+) -> Result<Answer, Refusal> {
+    backend.show_remote(view?).await.map(Answer::Rows)
+}
+
+/// The job that was begun.
+pub(super) async fn begun(
+    work: Result<RemoteWork, Refusal>,
+    by: &str,
+    backend: &dyn Backend,
+) -> Result<Answer, Refusal> {
+    backend.start_remote(work?, by).await.map(job_row)
 }
 
 fn view(tokens: &mut Tokens) -> Option<Result<RemoteView, Refusal>> {

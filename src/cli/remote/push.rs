@@ -1,7 +1,7 @@
 //! `branchline push`
 
 use super::super::output::{ResultTable, printable};
-use super::{ConsoleClient, Context, Failure, jobs, names, output};
+use super::{Context, Failure, line_by_line, names};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,17 +18,7 @@ pub struct PushArgs {
 
 pub fn run(context: &Context, args: &PushArgs) -> Result<(), Failure> {
     let sql = format!("PUSH{}", names(&args.db));
-    let followed = jobs::run_job(&mut ConsoleClient::connect(context)?, &sql)?;
-    if let Some(table) = &followed.table {
-        if context.json {
-            output::line(&table.json().to_string())?;
-        } else {
-            for row in &table.rows {
-                output::line(&line(table, row))?;
-            }
-        }
-    }
-    followed.end()
+    line_by_line(context, &sql, line)
 }
 
 /// `beads: pushed 3 commits (18422 bytes) in 0.4 s`
