@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(names(&third), ["c"]);
         core.end(&begun[1], at(2));
         core.end(&third[0], at(2));
-        for (minute, want) in [(10, vec![]), (11, vec!["a"]), (21, vec!["a"]), (32, vec!["b", "a"])] {
+        for (minute, want) in [(10, vec![]), (11, vec!["a"]), (21, vec!["a"]), (32, vec!["a", "b"])] {
             let begun = core.begin(at(minute));
             assert_eq!(names(&begun), want, "{minute}");
             begun.iter().for_each(|line| core.end(line, at(minute)));
