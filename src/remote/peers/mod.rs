@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::core::{Core, Line};
 use super::fetch::{FetchError, Source};
+use super::outcome::Outcome;
 use super::pull::{PullError, PullRequest, Pulled, pull_during};
 use crate::admit::Committed;
 use crate::branch::finish::FinishError;
@@ -228,12 +229,25 @@ async fn fetch_one(context: &Arc<Context>, line: &Line) {
         remote: Some(line.peer.clone()),
         by: "branchline peers".to_owned(),
     };
-    match get(context, &request, &Progress::default()).await {
-        Ok(got) => tracing::debug!(database = line.database, peer = line.peer, ?got, "peer fetched"),
+    let (outcome, text) = match get(context, &request, &Progress::default()).await {
+        Ok(got) => {
+            tracing::debug!(database = line.database, peer = line.peer, ?got, "peer fetched");
+            (Outcome::UpToDate, String::new())
+        }
         Err(error @ PullError::Fetch(FetchError::Lost(_))) => {
             tracing::debug!(database = line.database, peer = line.peer, %error, "peer not fetched");
+            return;
         }
-        Err(error) => tracing::warn!(database = line.database, peer = line.peer, "peer not fetched: {error}"),
+        Err(error) => {
+            tracing::warn!(database = line.database, peer = line.peer, "peer not fetched: {error}");
+            let text = error.to_string();
+            (Outcome::of(&text), text)
+        }
+    };
+    // Not of one that was removed meanwhile.
+    let of = peers(context, &line.database).into_iter().find(|of| of.name.eq_ignore_ascii_case(&line.peer));
+    if let Some(peer) = of {
+        context.alerts.note(&line.database, &peer.url.to_string(), outcome, &text);
     }
 }
 
