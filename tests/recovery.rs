@@ -158,6 +158,28 @@ fn corruption() {
     assert!(town.done(&["remote", "verify", "beads"]).contains("has all 2 commits"));
 }
 
+/// Dolt starts with a journal that was cut off, and the database answers nothing: the others have to go on.
+#[test]
+fn a_database_that_cannot_be_read_leaves_the_others_alone() {
+    let (directory, repository) = (tempfile::tempdir().expect("a temporary directory"), Repository::new());
+    {
+        let town = Town::start_in(directory.path(), QUICK);
+        town.beads(&repository);
+        town.client("").run("CREATE DATABASE other");
+    }
+    let journal = directory.path().join("data/other/.dolt/noms").join("v".repeat(32));
+    let file = fs::OpenOptions::new().write(true).open(journal).expect("a journal");
+    file.set_len(0).expect("cut off");
+    let town = Town::start_in(directory.path(), QUICK);
+    let mut direct = town.client("");
+    let broken = direct.query("SELECT name FROM other.dolt_branches");
+    assert!(broken.is_err(), "this Dolt copes with it: the test shows nothing");
+    assert_eq!(rows(&mut town.client("beads")), ["1|a", "2|b"]);
+    let rigs = town.done(&["rig", "list"]);
+    assert!(rigs.contains("beads") && rigs.contains("other"), "{rigs}");
+    assert!(town.done(&["push", "beads"]).contains("beads: "));
+}
+
 #[test]
 fn merge_conflict() {
     let (left, right) =

@@ -299,7 +299,15 @@ fn what_is_remembered_survives_a_restart_and_dolts_remotes_are_brought_in_line()
     branchline.json(&["remote", "add", "a", &repository.file_url()]);
     branchline.await_up_to_date("a");
     drop(branchline);
+    // What was last seen there is nothing that this database has: as after a restore of an older backup.
+    let remembered = directory.path().join("state/pushes.json");
+    let mut pushes: Json =
+        serde_json::from_str(&std::fs::read_to_string(&remembered).expect("it is there")).expect("JSON");
+    pushes["databases"]["a"]["seen"]["head"] = "0123456789abcdefghijklmnopqrstuv".into();
+    std::fs::write(&remembered, pushes.to_string()).expect("written");
     let branchline = Alone::start_in(directory.path());
+    let looked = branchline.json(&["push", "a"]);
+    assert_eq!(looked[0]["outcome"], "up to date", "{looked}");
     branchline.await_up_to_date("a");
     let log = branchline.json(&["remote", "log", "a"]);
     assert!(log.as_array().is_some_and(|log| log.iter().any(|push| push["outcome"] == "pushed")), "{log}");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use mysql_async::Row;
 use tokio::sync::Mutex;
 
 use super::fork::UNFINISHED_PREFIX;
@@ -186,14 +187,39 @@ impl Branches {
                 format!("SELECT {literal} AS db, name FROM {quoted}.dolt_branches")
             })
             .collect();
-        let rows = self.control.rows(&questions.join(" UNION ALL "), Vec::new()).await?;
         let mut listing = Listing::default();
+        let rows = match self.control.rows(&questions.join(" UNION ALL "), Vec::new()).await {
+            // One that is broken must not take the others with it.
+            Err(ControlError::Server { .. }) => self.one_by_one(&names, &questions, &mut listing).await?,
+            rows => rows?,
+        };
         for row in rows {
             if let Ok((database, branch)) = mysql_async::from_row_opt::<(String, String)>(row) {
                 listing.insert(&database, &branch);
             }
         }
         Ok(listing)
+    }
+
+    /// Those that can't be read are listed without branches.
+    async fn one_by_one(
+        &self,
+        names: &[String],
+        questions: &[String],
+        listing: &mut Listing,
+    ) -> Result<Vec<Row>, ControlError> {
+        let mut all = Vec::new();
+        for (name, question) in names.iter().zip(questions) {
+            match self.control.rows(question, Vec::new()).await {
+                Ok(rows) => all.extend(rows),
+                Err(ControlError::Server { message, .. }) => {
+                    tracing::warn!(database = name, "its branches can't be read: {message}");
+                    listing.databases.entry(name.to_lowercase()).or_default().name.clone_from(name);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -130,6 +130,11 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
     let mut session = RemoteSession::open(context, &target.database, true).await?;
     register(&mut session, &target.name, &target.url).await?;
     let head = main(&mut session).await?;
+    // Not in a database that was restored from before it was pushed.
+    let has_known = match &known {
+        Some(known) => has_commit(&mut session, &known.head).await?,
+        None => false,
+    };
     let theirs = match (&refs.dolt_data, &known) {
         (None, None) => None,
         // Dolt would loop for ever over a push to what it thinks is there.
@@ -137,7 +142,9 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
             let text = "refs/dolt/data is gone from the repository, which had it before";
             return Err(Stop::new(Outcome::Rewritten, text));
         }
-        (Some(data), Some(Seen { head, data: Some(then), .. })) if data == then => Some(head.clone()),
+        (Some(data), Some(Seen { head, data: Some(then), .. })) if data == then && has_known => {
+            Some(head.clone())
+        }
         (Some(_), _) => {
             let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
             match session.call(&fetch, left()).await {
@@ -167,7 +174,11 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
             let ahead = count(&mut session, &head, theirs).await?;
             ended.commits = ahead;
             let is_later = match &known {
-                Some(known) => merge_base(&mut session, &known.head, theirs).await? == known.head,
+                // All that comes after it was fetched with it.
+                Some(known) => {
+                    has_commit(&mut session, &known.head).await?
+                        && merge_base(&mut session, &known.head, theirs).await? == known.head
+                }
                 None => true,
             };
             if !is_later {
@@ -224,6 +235,14 @@ pub(super) async fn fetched_head(
 ) -> Result<Option<String>, CallError> {
     let name = sql_literal(&format!("remotes/{}", target.tracking()));
     session.value(&format!("SELECT hash FROM dolt_remote_branches WHERE name = {name}")).await
+}
+
+async fn has_commit(session: &mut RemoteSession, hash: &str) -> Result<bool, CallError> {
+    match session.value::<String>(&format!("SELECT dolt_hashof({})", sql_literal(hash))).await {
+        Ok(found) => Ok(found.is_some()),
+        Err(CallError::Refused(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn merge_base(session: &mut RemoteSession, one: &str, other: &str) -> Result<String, Stop> {
