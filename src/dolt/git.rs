@@ -90,17 +90,22 @@ fn find(home: &Path, database_dir: Option<&Path>) -> Vec<Pid> {
     let marked = marked(home);
     let Some(dir) = database_dir else { return marked.into_iter().map(|process| process.pid).collect() };
     let dir = dir.as_os_str().as_bytes();
-    let sessions: BTreeSet<i32> =
-        marked.iter().filter(|process| process.mentions(dir)).map(|process| process.session).collect();
+    let ours = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+    let sessions: BTreeSet<i32> = marked
+        .iter()
+        .filter(|process| process.session != ours && process.mentions(dir))
+        .map(|process| process.session)
+        .collect();
     // A KILL of the statement ends git, which leads the session, and nothing tells then which database its ssh works for.
     // Nobody reads from that any more, but it holds pipes of Dolt's: the statement, and the remote's lock, stay until it
     // ends.
     let leaders: BTreeSet<i32> = marked.iter().map(|process| process.pid.as_raw_nonzero().get()).collect();
-    let ours = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
     let is_left = |session: i32| session != ours && !leaders.contains(&session);
     marked
         .into_iter()
-        .filter(|process| sessions.contains(&process.session) || is_left(process.session))
+        .filter(|process| {
+            sessions.contains(&process.session) || is_left(process.session) || process.mentions(dir)
+        })
         .map(|process| process.pid)
         .collect()
 }
@@ -222,14 +227,15 @@ mod tests {
         let mut children = [start("a"), start("ab")];
         let of = |database: &str| find(home.path(), Some(&home.path().join(database)));
         let until = Instant::now() + Duration::from_secs(20);
-        while of("a").len() < 2 || of("ab").len() < 2 {
+        // setsid, the shell and its helper.
+        while of("a").len() < 3 || of("ab").len() < 3 {
             assert!(Instant::now() < until, "they do not come up");
             tokio::time::sleep(POLL).await;
         }
-        assert!(end_processes(home.path(), Some(&home.path().join("a"))).await >= 2);
+        assert_eq!(end_processes(home.path(), Some(&home.path().join("a"))).await, 3);
         assert_eq!(of("a").len(), 0);
-        assert!(of("ab").len() >= 2, "another database's are left alone");
-        assert!(end_processes(home.path(), None).await >= 2);
+        assert_eq!(of("ab").len(), 3, "another database's are left alone");
+        assert_eq!(end_processes(home.path(), None).await, 3);
         assert_eq!(find(home.path(), None).len(), 0);
         for child in &mut children {
             child.wait().unwrap();
