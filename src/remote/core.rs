@@ -77,6 +77,8 @@ struct State {
     marked: Option<(Instant, Instant)>,
     asked: bool,
     running: bool,
+    /// Configured anew while its push runs, which tells nothing of the new configuration.
+    outdated: bool,
     /// Not configured any more; goes when its push has ended.
     removed: bool,
     /// When a push last ended well.
@@ -94,6 +96,7 @@ impl State {
             marked: None,
             asked: false,
             running: false,
+            outdated: false,
             removed: false,
             checked: None,
             failures: 0,
@@ -149,6 +152,7 @@ impl Core {
                     state.removed = false;
                     if state.line != line {
                         (state.failures, state.not_before, state.checked) = (0, None, None);
+                        state.outdated = state.running;
                         state.line = line;
                     }
                 }
@@ -217,7 +221,9 @@ impl Core {
     pub fn end(&mut self, database: &str, is_well: bool, jitter: f64, now: Instant) {
         let Some(state) = self.lines.get_mut(database) else { return };
         state.running = false;
-        if is_well {
+        if std::mem::take(&mut state.outdated) {
+            (state.failures, state.not_before, state.checked) = (0, None, None);
+        } else if is_well {
             (state.failures, state.not_before, state.checked) = (0, None, Some(now));
         } else {
             let doubled = 2_u32.saturating_pow(state.failures.min(16));

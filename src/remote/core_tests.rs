@@ -125,6 +125,21 @@ fn a_database_that_is_held_is_looked_at_again() {
 }
 
 #[test]
+fn what_is_configured_anew_during_a_push_is_tried_at_once_after_it() {
+    for is_well in [true, false] {
+        let now = Instant::now();
+        let mut core = looked(now);
+        core.mark("a", now);
+        assert_eq!(names(core.begin(now + S(2), |_| false)), ["a commit"]);
+        core.set_lines(vec![Line { configured: 1, ..line("a", "s") }]);
+        core.end("a", is_well, 0.0, now + S(3));
+        assert_eq!(names(core.begin(now + S(3), |_| false)), ["a heartbeat"], "it went to the old one");
+        core.end("a", true, 0.0, now + S(4));
+        assert_eq!(core.next(now + S(4)), Some(now + S(184)));
+    }
+}
+
+#[test]
 fn what_is_removed_ends_its_push_and_is_gone() {
     let now = Instant::now();
     let mut core = looked(now);
@@ -173,6 +188,8 @@ proptest! {
         let mut now = Instant::now();
         let (mut running, mut unpushed, mut held) = ([false; 4], [true; 4], None);
         let mut last_failure = [None; 4];
+        // Configured anew during their push, which tells nothing of that.
+        let mut outdated = [false; 4];
         let mut configured = 0;
         let begin = |core: &mut Core, now, held: Option<usize>, running: &mut [bool; 4], unpushed: &mut [bool; 4], last: &mut [Option<Instant>; 4]| {
             for (line, why) in core.begin(now, |name| held.is_some_and(|which| databases[which] == name)) {
@@ -193,8 +210,9 @@ proptest! {
                 Step::End(which, well) if running[which] => {
                     core.end(databases[which], well, jitter, now);
                     running[which] = false;
-                    last_failure[which] = (!well).then_some(now);
-                    if !well {
+                    let is_outdated = std::mem::take(&mut outdated[which]);
+                    last_failure[which] = (!well && !is_outdated).then_some(now);
+                    if !well || is_outdated {
                         unpushed[which] = true;
                         let (next, _) = core.outlook(databases[which], now).unwrap();
                         prop_assert!(next.unwrap() <= now + limits.backoff_max);
@@ -203,7 +221,11 @@ proptest! {
                 Step::End(..) => {}
                 Step::Wait(milliseconds) => now += Duration::from_millis(milliseconds),
                 Step::Hold(which) => held = if held == Some(which) { None } else { Some(which) },
-                Step::Reconfigure => { configured += 1; core.set_lines(lines(configured)); last_failure = [None; 4]; }
+                Step::Reconfigure => {
+                    configured += 1;
+                    core.set_lines(lines(configured));
+                    (last_failure, outdated) = ([None; 4], running);
+                }
             }
             begin(&mut core, now, held, &mut running, &mut unpushed, &mut last_failure);
         }
@@ -212,6 +234,7 @@ proptest! {
             if running[which] {
                 core.end(databases[which], true, jitter, now);
                 (running[which], last_failure[which]) = (false, None);
+                unpushed[which] |= outdated[which];
             }
         }
         let until = now + limits.backoff_max + limits.quiet_max;
