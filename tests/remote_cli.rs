@@ -285,8 +285,12 @@ fn two_databases_with_one_repository_are_told_and_only_one_is_pushed() {
         format!("{QUICK}[remotes.a]\nurl = \"{0}\"\n[remotes.b]\nurl = \"{0}\"\n", repository.file_url());
     let rigs = Rigs::start(&config, &["a", "b"]);
     rigs.await_state("a", "up to date");
-    let b = rigs.await_state("b", "not pushed");
-    assert!(b["text"].as_str().is_some_and(|text| text.contains("is a's repository already")), "{b}");
+    // At first the database is not there yet.
+    watch::until(DEADLINE, "b is told why it is not pushed", || {
+        let b = rigs.status("b");
+        let is_told = b["text"].as_str().is_some_and(|text| text.contains("is a's repository already"));
+        (b["state"] == "not pushed" && is_told).then_some(())
+    });
     rigs.refused(&["push", "b"], &["b can't be pushed", "is a's repository already"]);
 }
 
