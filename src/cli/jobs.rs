@@ -50,6 +50,25 @@ pub fn run_job(client: &mut ConsoleClient, sql: &str) -> Result<Followed, Failur
     follow(client, id)
 }
 
+/// Runs a job and prints a line for each row of what came of it.
+pub fn line_by_line(
+    context: &Context,
+    sql: &str,
+    line: impl Fn(&ResultTable, &[Option<String>]) -> String,
+) -> Result<(), Failure> {
+    let followed = run_job(&mut ConsoleClient::connect(context)?, sql)?;
+    if let Some(table) = &followed.table {
+        if context.json {
+            output::line(&table.json().to_string())?;
+        } else {
+            for row in &table.rows {
+                output::line(&line(table, row))?;
+            }
+        }
+    }
+    followed.end()
+}
+
 /// Waits for a job; Ctrl-C ends the waiting, not the job.
 pub fn follow(client: &mut ConsoleClient, id: u32) -> Result<Followed, Failure> {
     let mut interrupts = client.interrupts()?;

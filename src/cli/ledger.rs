@@ -175,15 +175,5 @@ fn followed(
     sql: &str,
     line: impl Fn(&ResultTable, &[Option<String>]) -> String,
 ) -> Result<(), Failure> {
-    let followed = jobs::run_job(&mut ConsoleClient::connect(context)?, sql)?;
-    if let Some(table) = &followed.table {
-        if context.json {
-            output::line(&table.json().to_string())?;
-        } else {
-            for row in &table.rows {
-                output::line(&printable(&line(table, row)))?;
-            }
-        }
-    }
-    followed.end()
+    jobs::line_by_line(context, sql, |table, row| printable(&line(table, row)))
 }

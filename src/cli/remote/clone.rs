@@ -1,7 +1,7 @@
 //! `branchline clone`, `branchline remote verify`
 
 use super::super::output::{ResultTable, printable};
-use super::{ConsoleClient, Context, Failure, jobs, line_by_line, names, output};
+use super::{ConsoleClient, Context, Failure, jobs, names, output};
 use crate::config::rule::quote;
 
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ pub fn clone(context: &Context, args: &CloneArgs) -> Result<(), Failure> {
 pub fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
     let from = args.remote.as_deref().map(|name| format!(" FROM {}", quote(name))).unwrap_or_default();
     let sql = format!("REMOTE VERIFY{}{from}", names(&args.db));
-    line_by_line(context, &sql, line)
+    jobs::line_by_line(context, &sql, line)
 }
 
 fn line(table: &ResultTable, row: &[Option<String>]) -> String {

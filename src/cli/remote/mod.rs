@@ -8,7 +8,6 @@ mod status;
 
 use super::client::ConsoleClient;
 use super::failure::Failure;
-use super::output::ResultTable;
 use super::{Context, jobs, output};
 use crate::config::rule::quote;
 
@@ -56,25 +55,6 @@ pub fn pull(context: &Context, args: &PullArgs) -> Result<(), Failure> {
 /// `branchline clone`
 pub fn clone(context: &Context, args: &CloneArgs) -> Result<(), Failure> {
     clone::clone(context, args)
-}
-
-/// Runs a job and prints a line for each row of what came of it.
-fn line_by_line(
-    context: &Context,
-    sql: &str,
-    line: impl Fn(&ResultTable, &[Option<String>]) -> String,
-) -> Result<(), Failure> {
-    let followed = jobs::run_job(&mut ConsoleClient::connect(context)?, sql)?;
-    if let Some(table) = &followed.table {
-        if context.json {
-            output::line(&table.json().to_string())?;
-        } else {
-            for row in &table.rows {
-                output::line(&line(table, row))?;
-            }
-        }
-    }
-    followed.end()
 }
 
 /// `'a', 'b'` for the console, with a blank before it; nothing if there are none.

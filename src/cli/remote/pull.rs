@@ -1,7 +1,7 @@
 //! `branchline pull`
 
 use super::super::output::{ResultTable, printable};
-use super::{Context, Failure, line_by_line, names};
+use super::{Context, Failure, jobs, names};
 use crate::config::rule::quote;
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub struct PullArgs {
 pub fn run(context: &Context, args: &PullArgs) -> Result<(), Failure> {
     let from = args.remote.as_deref().map(|name| format!(" FROM {}", quote(name))).unwrap_or_default();
     let sql = format!("PULL{}{from}", names(&args.db));
-    line_by_line(context, &sql, line)
+    jobs::line_by_line(context, &sql, line)
 }
 
 /// `beads: merged 3 commits of origin/main, 1 conflict resolved: issues (1 conflict resolved)`

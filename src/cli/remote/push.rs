@@ -1,7 +1,7 @@
 //! `branchline push`
 
 use super::super::output::{ResultTable, printable};
-use super::{Context, Failure, line_by_line, names};
+use super::{Context, Failure, jobs, names};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,7 +18,7 @@ pub struct PushArgs {
 
 pub fn run(context: &Context, args: &PushArgs) -> Result<(), Failure> {
     let sql = format!("PUSH{}", names(&args.db));
-    line_by_line(context, &sql, line)
+    jobs::line_by_line(context, &sql, line)
 }
 
 /// `beads: pushed 3 commits (18422 bytes) in 0.4 s`
