@@ -10,8 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getsid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
+
+use super::process_facts;
 
 /// The environment variable that marks them: Dolt's private home, which all of them inherit.
 pub(super) const MARK: &str = "DOLT_ROOT_PATH";
@@ -90,17 +92,20 @@ fn find(home: &Path, database_dir: Option<&Path>) -> Vec<Pid> {
     let marked = marked(home);
     let Some(dir) = database_dir else { return marked.into_iter().map(|process| process.pid).collect() };
     let dir = dir.as_os_str().as_bytes();
-    let ours = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
-    let sessions: BTreeSet<i32> = marked
+    let ours = process_facts::session(std::process::id()).unwrap_or(0);
+    // Git leads its session itself: neither one that we are in, nor one from outside, is a git's.
+    let is_gits = |session: u32| session != ours && session != 0;
+    let sessions: BTreeSet<u32> = marked
         .iter()
-        .filter(|process| process.session != ours && process.mentions(dir))
+        .filter(|process| is_gits(process.session) && process.mentions(dir))
         .map(|process| process.session)
         .collect();
     // A KILL of the statement ends git, which leads the session, and nothing tells then which database its ssh works for.
     // Nobody reads from that any more, but it holds pipes of Dolt's: the statement, and the remote's lock, stay until it
     // ends.
-    let leaders: BTreeSet<i32> = marked.iter().map(|process| process.pid.as_raw_nonzero().get()).collect();
-    let is_left = |session: i32| session != ours && !leaders.contains(&session);
+    let leaders: BTreeSet<u32> =
+        marked.iter().map(|process| process.pid.as_raw_nonzero().get().unsigned_abs()).collect();
+    let is_left = |session: u32| is_gits(session) && !leaders.contains(&session);
     marked
         .into_iter()
         .filter(|process| {
@@ -112,7 +117,7 @@ fn find(home: &Path, database_dir: Option<&Path>) -> Vec<Pid> {
 
 struct Process {
     pid: Pid,
-    session: i32,
+    session: u32,
     arguments: Vec<u8>,
     environment: Vec<u8>,
 }
@@ -137,7 +142,7 @@ fn marked(home: &Path) -> Vec<Process> {
     mark.extend_from_slice(home.as_os_str().as_bytes());
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let process = |entry: std::fs::DirEntry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
         // Those of other accounts can't be read, and are none of ours.
         let environment = std::fs::read(entry.path().join("environ")).ok()?;
         environment.split(|byte| *byte == 0).find(|entry| *entry == mark)?;
@@ -147,8 +152,8 @@ fn marked(home: &Path) -> Vec<Process> {
         if words.any(|word| word == b"sql-server") {
             return None;
         }
-        let pid = Pid::from_raw(pid)?;
-        let session = getsid(Some(pid)).ok()?.as_raw_nonzero().get();
+        let pid = Pid::from_raw(id.cast_signed())?;
+        let session = process_facts::session(id)?;
         Some(Process { pid, session, arguments, environment })
     };
     entries.flatten().filter_map(process).collect()

@@ -3,6 +3,17 @@
 
 /// Moment of its start in ticks since boot: with the pid it names a process for good.
 pub(super) fn start_ticks(pid: u32) -> Option<u64> {
+    stat_field(pid, 18)
+}
+
+/// Its session, by the pid of whoever leads it; 0 when the leader is outside this pid namespace, as in a container that
+/// somebody else's `exec` entered. (`getsid` of rustix panics on that 0.)
+pub(super) fn session(pid: u32) -> Option<u32> {
+    stat_field(pid, 2)
+}
+
+/// The `n`th number behind its state in `/proc/PID/stat`; `None` for a process that is gone or has ended.
+fn stat_field<T: std::str::FromStr>(pid: u32, n: usize) -> Option<T> {
     #[cfg(target_os = "linux")]
     {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -11,11 +22,11 @@ pub(super) fn start_ticks(pid: u32) -> Option<u64> {
         if matches!(fields.next()?, "Z" | "X") {
             return None;
         }
-        fields.nth(18)?.parse().ok()
+        fields.nth(n)?.parse().ok()
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let _ = pid;
+        let _ = (pid, n);
         None
     }
 }
@@ -42,5 +53,6 @@ mod tests {
         assert!(super::start_ticks(pid).is_some_and(|ticks| ticks > 0));
         assert!(super::arguments(pid).is_some_and(|arguments| !arguments[0].is_empty()));
         assert_eq!(super::start_ticks(u32::MAX), None);
+        assert!(super::session(pid).is_some());
     }
 }
