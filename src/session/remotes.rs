@@ -1,23 +1,29 @@
 //! A client's own calls of Dolt's remote procedures: they take turns with Branchline's pushes, which in turn keep away
 //! while a database is merged or garbage-collected. Decides nothing about lanes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::context::Context;
 use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
+use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
 use crate::remote::ledger;
 use crate::remote::turns::{Held, Turn};
 use crate::statement::classify::Kind;
+use crate::statement::fate;
 use crate::statement::relay;
 use crate::statement::transaction::Does;
 use crate::wire::response::ErrInfo;
 
 /// Past a push's own time limit it is over.
 const BEYOND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two tries to end what a statement started.
+const END_AGAIN: Duration = Duration::from_millis(500);
 /// One who holds lanes must not wait for one who may be waiting for them.
 const WITH_LANES: Duration = Duration::from_secs(2);
 
@@ -25,11 +31,45 @@ const WITH_LANES: Duration = Duration::from_secs(2);
 const HOLDING: [&str; 6] =
     ["dolt_cherry_pick", "dolt_gc", "dolt_merge", "dolt_pull", "dolt_rebase", "dolt_revert"];
 
-/// What a statement keeps others from while it runs.
+/// What a statement keeps others from while it runs, and until it is gone from Dolt.
 #[derive(Debug, Default)]
 pub struct AtRemotes {
+    /// Whose remotes it talks to, if it does.
+    database: Option<String>,
     _turn: Option<Turn>,
     _held: Option<Held>,
+}
+
+impl AtRemotes {
+    /// Ends the statement of a client that is gone, with all that it started at a remote. What does not end within `limit`
+    /// keeps its turn, and is ended on for as long as a push may take.
+    pub async fn end(self, context: &Arc<Context>, statement: (u64, u32), limit: Duration) {
+        if self.end_within(context, statement, limit).await || self.database.is_none() {
+            return;
+        }
+        let context = Arc::clone(context);
+        tokio::spawn(async move {
+            let limit = context.remotes.settings().timeout;
+            self.end_within(&context, statement, limit).await;
+        });
+    }
+
+    /// Whether it has ended. Again and again: Dolt may start a git for what it is told to end.
+    async fn end_within(&self, context: &Context, (generation, id): (u64, u32), limit: Duration) -> bool {
+        let ended = fate::end_statement(&context.dolt, generation, id, limit);
+        let dir = self.database.as_deref().and_then(|database| context.remotes.database_dir(database));
+        let Some((home, dir)) = context.dolt.home().zip(dir) else { return ended.await };
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                biased;
+                has_ended = &mut ended => return has_ended,
+                () = tokio::time::sleep(END_AGAIN) => {
+                    git::end_processes(home, Some(&dir)).await;
+                }
+            }
+        }
+    }
 }
 
 impl Session {
@@ -49,9 +89,10 @@ impl Session {
         Some(ErrInfo::new(1290, "HY000", text))
     }
 
-    /// Waits for the database's turn at its remotes, if the command talks to one.
-    pub async fn turn_at_remotes(&mut self, job: &mut Job) -> Result<AtRemotes, Ending> {
-        let Some(runs) = &job.plan.runs else { return Ok(AtRemotes::default()) };
+    /// Waits for the database's turn at its remotes, if the command talks to one. Inside: why it may not run.
+    pub async fn turn_at_remotes(&mut self, job: &mut Job) -> Result<Result<AtRemotes, ErrInfo>, Ending> {
+        let nothing = || Ok(Ok(AtRemotes::default()));
+        let Some(runs) = &job.plan.runs else { return nothing() };
         let calls = |wanted: &dyn Fn(&str) -> bool| {
             runs.statements
                 .iter()
@@ -62,9 +103,9 @@ impl Session {
         };
         let (network, holding) = (calls(&talks), calls(&|procedure| HOLDING.contains(&procedure)));
         if !network && !holding {
-            return Ok(AtRemotes::default());
+            return nothing();
         }
-        let Some(lane) = self.current_lane() else { return Ok(AtRemotes::default()) };
+        let Some(lane) = self.current_lane() else { return nothing() };
         let remotes = &self.context.remotes;
         let held = holding.then(|| remotes.turns.hold(lane.database()));
         let mut turn = None;
@@ -75,12 +116,29 @@ impl Session {
             };
             turn = tokio::select! {
                 biased;
-                taken = tokio::time::timeout(wait, remotes.turns.take(lane.database(), None)) => taken.ok(),
+                taken = tokio::time::timeout(wait, remotes.turns.take(lane.database(), None)) => match taken {
+                    Ok(turn) => Some(turn),
+                    Err(_) => return Ok(Err(busy(lane.database(), wait, self.transaction.is_closed()))),
+                },
                 ending = relay::client_gone(&mut self.client) => return Err(ending),
             };
             // However long that took, the statement's own time begins now.
             job.deadline = Instant::now() + job.budget;
         }
-        Ok(AtRemotes { _turn: turn, _held: held })
+        let database = network.then(|| lane.database().to_string());
+        Ok(Ok(AtRemotes { database, _turn: turn, _held: held }))
     }
+}
+
+fn busy(database: &str, waited: Duration, may_wait: bool) -> ErrInfo {
+    let advice = match may_wait {
+        true => "`branchline jobs` and SHOW PROCESSLIST show what",
+        false => "in a transaction it is not waited for any longer: COMMIT first, or try again",
+    };
+    let text = format!(
+        "Lock wait timeout exceeded: something else has talked to a remote of {database} for more than {} s, and one at a \
+         time does; nothing was done. {advice}",
+        waited.as_secs()
+    );
+    ErrInfo::new(1205, "HY000", text)
 }

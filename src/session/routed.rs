@@ -13,6 +13,7 @@ use super::heads::{Heads, Place};
 use super::identity::{Identity, PeerProcess};
 use super::peer::PeerSocket;
 use super::prepared::PreparedStatements;
+use super::remotes::AtRemotes;
 use super::route::{AssignedRule, Requested, needs_process};
 use super::state::SessionState;
 use crate::accounts::Verified;
@@ -43,6 +44,8 @@ pub struct Session {
     pub backend: Option<Lease>,
     /// A command is with Dolt and its reply is not complete.
     pub in_flight: bool,
+    /// What the command keeps others from at remotes.
+    pub at_remotes: AtRemotes,
     /// The client's transaction.
     pub transaction: Transaction,
     /// Its commands.
@@ -101,6 +104,7 @@ impl Session {
             prepared: PreparedStatements::default(),
             backend: None,
             in_flight: false,
+            at_remotes: AtRemotes::default(),
             transaction: Transaction::default(),
             log: Log::new(context.logs.clone()),
             seat,

@@ -82,7 +82,10 @@ impl Session {
         if incoming.is_whole() {
             self.client.skip(&incoming).await?;
         }
-        let _turn = self.turn_at_remotes(&mut job).await?;
+        match self.turn_at_remotes(&mut job).await? {
+            Ok(at_remotes) => self.at_remotes = at_remotes,
+            Err(busy) => return self.tell_and_go_on(&job, &busy).await,
+        }
         if let (Some(args), true) = (job.unit.fetches.take(), self.transaction.is_closed()) {
             self.fetch_first(&args).await?;
             // However long that took, its turn at the lane begins now.

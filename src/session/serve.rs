@@ -9,11 +9,11 @@ use super::backend::Trouble;
 use super::client_socket::Incoming;
 use super::ending::Ending;
 use super::greet::protocol_error;
+use super::remotes::AtRemotes;
 use super::routed::Session;
 use crate::admit::Committed;
 use crate::clients::Doing;
 use crate::pool::Lease;
-use crate::statement::fate;
 use crate::wire::BadFrame;
 
 /// How long a lane waits for the end of a statement whose client is gone.
@@ -45,6 +45,7 @@ async fn serve_commands(session: &mut Session) -> Ending {
         if let Err(ending) = session.run(incoming).await {
             return ending;
         }
+        session.at_remotes = AtRemotes::default();
         session.step_out();
         let in_transaction = session.transaction.is_begun();
         session.entry().update(|view| {
@@ -104,6 +105,7 @@ impl Session {
     /// Ends what is left of the session in Dolt, and only then gives its lanes back.
     async fn leave(&mut self, ending: &Ending) {
         self.seen_here();
+        let at_remotes = std::mem::take(&mut self.at_remotes);
         let (generation, id) = match (self.backend.take(), self.unsettled) {
             (Some(backend), None) if !self.in_flight => return backend.quit().await,
             (Some(backend), None) => backend.identity(),
@@ -113,7 +115,7 @@ impl Session {
         match ending {
             // Dolt does not look for a vanished peer on its unix socket: its statement must be told to end.
             Ending::Killed | Ending::ClientVanished | Ending::ClientProtocol(_) => {
-                fate::end_statement(&self.context.dolt, generation, id, LEAVE_TIMEOUT).await;
+                at_remotes.end(&self.context, (generation, id), LEAVE_TIMEOUT).await;
                 // It may have happened before it ended.
                 let lanes = self.seat.held();
                 self.forget_names(&lanes, false);

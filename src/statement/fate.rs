@@ -199,16 +199,22 @@ pub async fn find_out(fate: Fate<'_>) -> Verdict {
 }
 
 /// Kills what is left of a session whose client is gone, and waits until it is no more; says so if it can't see
-/// that in time.
-pub async fn end_statement(dolt: &Dolt, generation: u64, backend: u32, limit: Duration) {
+/// that in time. Whether it is not known to be there any more.
+pub async fn end_statement(dolt: &Dolt, generation: u64, backend: u32, limit: Duration) -> bool {
     match tokio::time::timeout(limit, gone(dolt, generation, backend)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => tracing::debug!(why, backend, "the statement of a client that is gone"),
-        Err(_) => tracing::warn!(
-            backend,
-            limit_s = limit.as_secs(),
-            "a statement whose client is gone could not be ended in time: it may still change its branch"
-        ),
+        Ok(Ok(())) => true,
+        Ok(Err(why)) => {
+            tracing::debug!(why, backend, "the statement of a client that is gone");
+            true
+        }
+        Err(_) => {
+            tracing::warn!(
+                backend,
+                limit_s = limit.as_secs(),
+                "a statement whose client is gone could not be ended in time: it may still change its branch"
+            );
+            false
+        }
     }
 }
 
