@@ -222,6 +222,10 @@ impl Supervisor {
 
     async fn spawn(&mut self) -> Result<(), String> {
         let Source::Private { files, keeper } = &self.source else { return Ok(()) };
+        // Gits of one that died would go on beside those of the next.
+        if let Some(home) = &self.shared.home {
+            git::end_processes(home, None).await;
+        }
         let port =
             files.prepare_start().map_err(|error| format!("Dolt's files cannot be written: {error}"))?;
         let process = keeper.spawn().await.map_err(|error| format!("Dolt cannot be started: {error}"))?;
