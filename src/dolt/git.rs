@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,22 +37,45 @@ pub fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsS
     let is_always = |name: &OsStr| always.iter().any(|(always, _)| name == *always);
     let mut result: Vec<_> = ours.filter(|(name, _)| !confusing(name) && !is_always(name)).collect();
     result.extend(always.map(|(name, value)| (name.into(), value.into())));
+    // Git takes that for less than a GIT_SSH_COMMAND.
+    let has_ssh = result.iter().any(|(name, _)| name == "GIT_SSH");
+    let ssh = if has_ssh { None } else { ssh_command(configured_ssh()) };
     let askpass = ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists());
     for (name, value) in [
-        ("GIT_ASKPASS", askpass.unwrap_or("true")),
-        (
-            "GIT_SSH_COMMAND",
-            "ssh -oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=15 -oServerAliveCountMax=2",
-        ),
+        ("GIT_ASKPASS", Some(askpass.unwrap_or("true"))),
+        ("GIT_SSH_COMMAND", ssh.as_deref()),
         // Fewer than 100 bytes a second for 60 s is no connection any more.
-        ("GIT_HTTP_LOW_SPEED_LIMIT", "100"),
-        ("GIT_HTTP_LOW_SPEED_TIME", "60"),
+        ("GIT_HTTP_LOW_SPEED_LIMIT", Some("100")),
+        ("GIT_HTTP_LOW_SPEED_TIME", Some("60")),
     ] {
-        if !result.iter().any(|(given, _)| given == name) {
+        if let Some(value) = value.filter(|_| !result.iter().any(|(given, _)| given == name)) {
             result.push((name.into(), value.into()));
         }
     }
     result
+}
+
+/// The user's own, if it is set in git's configuration; read once.
+fn configured_ssh() -> Option<&'static str> {
+    static CONFIGURED: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let mut git = Command::new("git");
+        let said = git.args(["config", "--get", "core.sshCommand"]).stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        Some(said).filter(|said| !said.is_empty())
+    };
+    CONFIGURED.get_or_init(read).as_deref()
+}
+
+/// With ssh never asking and never waiting for ever; none if that can't be told to what the user has configured.
+fn ssh_command(configured: Option<&str>) -> Option<String> {
+    let command = configured.unwrap_or("ssh");
+    let program = command.split_whitespace().next()?;
+    (Path::new(program).file_name()? == "ssh").then(|| {
+        format!(
+            "{command} -oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=15 -oServerAliveCountMax=2"
+        )
+    })
 }
 
 /// Ends what Dolt with this private home has started besides itself; with `database_dir` only what works for that
@@ -187,14 +212,22 @@ mod tests {
         assert_eq!(get("DOLT_REMOTE_PASSWORD"), Some("theirs"));
         assert_eq!(get("GIT_ASKPASS"), Some("/opt/askpass"));
         assert_eq!(get("GIT_TERMINAL_PROMPT"), Some("0"));
-        assert!(get("GIT_SSH_COMMAND").is_some_and(|command| command.contains("BatchMode=yes")));
+        let with_own = [("GIT_SSH", "/opt/ssh")].map(|(name, value)| (name.into(), value.into()));
+        assert!(!environment(with_own.into_iter()).iter().any(|(name, _)| name == "GIT_SSH_COMMAND"));
+    }
+
+    #[test]
+    fn the_users_ssh_is_the_one_that_is_used() {
+        let of = |configured| ssh_command(configured);
+        assert!(of(None).is_some_and(|command| command.starts_with("ssh -oBatchMode=yes ")));
+        let own = of(Some("/usr/bin/ssh -i /k"));
+        assert!(own.is_some_and(|command| command.starts_with("/usr/bin/ssh -i /k -oBatchMode=yes ")));
+        assert_eq!(of(Some("plink -batch")), None);
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn what_a_killed_git_left_behind_is_ended_though_it_names_no_database() {
-        use std::process::Command;
-
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("a");
         // As git and its ssh: the leader of the session alone names the database.
@@ -218,7 +251,6 @@ mod tests {
     #[tokio::test]
     async fn a_tree_of_one_database_is_ended_and_no_other() {
         use std::os::unix::process::CommandExt;
-        use std::process::Command;
 
         let home = tempfile::tempdir().unwrap();
         let start = |database: &str| {
