@@ -36,6 +36,8 @@ pub struct Records {
     path: PathBuf,
     /// By database in lower case.
     databases: Mutex<BTreeMap<String, Database>>,
+    /// Held while the file is written, so that what is newest is written last. Taken before `databases`.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -69,7 +71,8 @@ impl Records {
         if stored.is_none() {
             tracing::warn!(file = %path.display(), "what was remembered of pushes can't be read and is begun anew");
         }
-        Self { path, databases: Mutex::new(stored.map(|stored| stored.databases).unwrap_or_default()) }
+        let databases = Mutex::new(stored.map(|stored| stored.databases).unwrap_or_default());
+        Self { path, databases, writing: Mutex::default() }
     }
 
     /// What was last seen at this repository.
@@ -78,16 +81,20 @@ impl Records {
         (seen.repository == repository).then_some(seen)
     }
 
-    /// The remote is looked at as if for the first time.
+    /// The remote is looked at as if for the first time. Blocks for a file write.
     pub fn forget_seen(&self, database: &str) {
-        if let Some(kept) = self.lock().get_mut(&database.to_lowercase()) {
-            kept.seen = None;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut databases = self.lock();
+        let seen = databases.get_mut(&database.to_lowercase()).and_then(|kept| kept.seen.take());
+        if seen.is_some() {
+            self.write(databases);
         }
     }
 
     /// Takes note; a look that found nothing to do takes the place of the one before. Blocks for a file write, unless
     /// nothing but the time changed.
     pub fn add(&self, database: &str, record: Record, seen: Option<Seen>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut databases = self.lock();
         let kept = databases.entry(database.to_lowercase()).or_default();
         kept.failing_since = match record.outcome.is_well() {
@@ -115,6 +122,10 @@ impl Records {
         if is_again && !is_seen_anew {
             return;
         }
+        self.write(databases);
+    }
+
+    fn write(&self, databases: MutexGuard<'_, BTreeMap<String, Database>>) {
         let stored = Stored { version: VERSION, databases: databases.clone() };
         drop(databases);
         let written = serde_json::to_vec(&stored)
@@ -179,6 +190,28 @@ mod tests {
         assert_eq!(again.failing_since("a"), Some(300));
         again.add("a", record(302, Outcome::Pushed), None);
         assert_eq!(again.failing_since("a"), None);
+        again.forget_seen("A");
+        assert_eq!(Records::load(dir.path()).seen("a", "r"), None, "also after a restart");
+    }
+
+    #[test]
+    fn what_ends_at_once_is_all_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::load(dir.path());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let records = &records;
+                scope.spawn(move || {
+                    for at in 0..50 {
+                        records.add(&format!("d{thread}"), record(at, Outcome::Pushed), None);
+                    }
+                });
+            }
+        });
+        let again = Records::load(dir.path());
+        for thread in 0..4 {
+            assert_eq!(again.last(&format!("d{thread}"), 99).len(), 50);
+        }
     }
 
     #[test]
