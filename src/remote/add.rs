@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use super::assigned::{AddedRemote, AddedRemotes};
 use super::call::{CallError, RemoteSession};
+use super::fetch::{any_branch, is_empty};
 use super::git::{self, GitError};
+use super::ledger::scratch::Scratch;
 use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
-use super::target::register;
+use super::target::{not_pushed_to, register};
 use super::url::RemoteUrl;
 use super::worker::take_up;
 use crate::admin::AddRemote;
@@ -47,6 +49,8 @@ pub struct Removed {
     pub name: String,
     /// Where it was.
     pub url: RemoteUrl,
+    /// Where it is pushed instead, and who says so.
+    pub now: Option<(RemoteUrl, String)>,
 }
 
 /// Checks the repository, registers it with Dolt and remembers it; the first push is due at once.
@@ -70,6 +74,14 @@ pub async fn add(
         && ![ADDED, daemon_json::PATH].iter().any(|weaker| configured.origin.contains(weaker))
     {
         return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
+    }
+    if let Some(why) = not_pushed_to(&context.remotes.settings(), &database, &url) {
+        return Err(why);
+    }
+    let settings = context.remotes.settings();
+    let peers = settings.databases.get(&database.to_lowercase()).map(|of| of.peers.as_slice());
+    if let Some(peer) = peers.unwrap_or_default().iter().find(|peer| peer.name.eq_ignore_ascii_case(&name)) {
+        return Err(format!("{name} is the name of a peer of {database}, {}: give another --name", peer.url));
     }
     if let Some((other, purpose)) = other_user(context, &database, &url) {
         return Err(format!(
@@ -102,12 +114,19 @@ pub async fn add(
         found = "this database's data";
         let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&name));
         let whose = match session.call(&fetch, FETCH_MAX).await {
-            Ok(_) => {
-                let theirs = sql_literal(&format!("{name}/main"));
-                session.value::<String>(&format!("SELECT dolt_merge_base('main', {theirs})")).await.map(drop)
-            }
+            Ok(_) => Ok(Some(format!("{name}/main"))),
             // Its data has no main.
-            Err(CallError::Refused(text)) if text.contains("no branches found") => Ok(()),
+            Err(CallError::Refused(text)) if is_empty(&text) => {
+                any_branch(&mut session, &name, FETCH_MAX).await
+            }
+            Err(error) => Err(error),
+        };
+        let whose = match whose {
+            Ok(Some(theirs)) => {
+                let sql = format!("SELECT dolt_merge_base('main', {})", sql_literal(&theirs));
+                session.value::<String>(&sql).await.map(drop)
+            }
+            Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
         if let Err(error) = whose {
@@ -177,7 +196,8 @@ pub async fn remove(context: &Arc<Context>, database: &str) -> Result<Removed, S
         let error = remote.url.hide_in(&error.to_string());
         tracing::warn!(database = remote.database, remote = remote.name, error, "Dolt still has the remote");
     }
-    Ok(Removed { database: remote.database, name: remote.name, url: remote.url })
+    let now = context.remotes.target(&remote.database).map(|target| (target.url, target.origin));
+    Ok(Removed { database: remote.database, name: remote.name, url: remote.url, now })
 }
 
 fn added(context: &Context) -> Result<&AddedRemotes, String> {
@@ -193,9 +213,6 @@ fn other_user(context: &Context, database: &str, url: &RemoteUrl) -> Option<(Str
         if !is_own && remote.url.as_ref().is_some_and(|url| url.repository() == repository) {
             return Some((remote.database.clone(), "the remote"));
         }
-        if remote.ledger.as_ref().is_some_and(|ledger| ledger.remote.repository() == repository) {
-            return Some((remote.database.clone(), "the public ledger"));
-        }
     }
     let targets = &context.remotes.schedule().targets;
     let other = targets.values().find(|target| {
@@ -205,16 +222,9 @@ fn other_user(context: &Context, database: &str, url: &RemoteUrl) -> Option<(Str
 }
 
 async fn first_branch(context: &Context, url: &RemoteUrl) -> Result<(), String> {
-    let scratch = context.remotes.state_dir().join(format!("git-init-{}", std::process::id()));
-    let made = async {
-        tokio::fs::create_dir_all(&scratch)
-            .await
-            .map_err(|error| format!("{}: {error}", scratch.display()))?;
-        git::init(url, &scratch, LOOK_MAX).await.map_err(|error| unfit(url, &error))
-    };
-    let made = made.await;
-    let _ = tokio::fs::remove_dir_all(&scratch).await;
-    made
+    let state_dir = context.remotes.state_dir();
+    let scratch = Scratch::new(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
+    git::init(url, scratch.path(), LOOK_MAX).await.map_err(|error| unfit(url, &error))
 }
 
 /// As Dolt had it.

@@ -1,6 +1,8 @@
 //! Owns fetching main of one remote of a database: which remote is meant, that Dolt knows it by the URL that is
 //! configured, and the call. Does not merge. Always: main is as it was; only the remote's tracking refs moved.
 
+use std::time::Duration;
+
 use super::Outcome;
 use super::call::{CallError, RemoteSession};
 use super::outcome::one_line;
@@ -185,11 +187,28 @@ impl Source {
     }
 }
 
-fn is_empty(text: &str) -> bool {
+/// Whether a refused DOLT_FETCH says that the remote has no such branch, or none at all.
+pub(super) fn is_empty(text: &str) -> bool {
     let text = text.to_lowercase();
     ["no branches found in remote", "ref spec", "invalid ref spec", "branch not found"]
         .iter()
         .any(|known| text.contains(known))
+}
+
+/// A commit of some branch of a remote whose data have no main, if they have any: it tells whose data these are.
+pub(super) async fn any_branch(
+    session: &mut RemoteSession,
+    name: &str,
+    limit: Duration,
+) -> Result<Option<String>, CallError> {
+    match session.call(&format!("CALL DOLT_FETCH({})", sql_literal(name)), limit).await {
+        Err(CallError::Refused(text)) if is_empty(&text) => return Ok(None),
+        fetched => drop(fetched?),
+    }
+    let prefix = format!("remotes/{name}/");
+    let (length, prefix) = (prefix.len(), sql_literal(&prefix));
+    let sql = format!("SELECT hash FROM dolt_remote_branches WHERE LEFT(name, {length}) = {prefix} LIMIT 1");
+    session.value(&sql).await
 }
 
 /// Name and URL of each.

@@ -33,6 +33,8 @@ pub enum Outcome {
     OtherData,
     /// It did not end in time.
     Timeout,
+    /// Something else talked to the remote all the time.
+    Busy,
     /// Dolt could not.
     DoltError,
 }
@@ -51,6 +53,7 @@ impl Outcome {
             Self::NoBranch => "no branch",
             Self::OtherData => "other data",
             Self::Timeout => "timeout",
+            Self::Busy => "busy",
             Self::DoltError => "dolt error",
         }
     }
@@ -157,6 +160,9 @@ impl Outcome {
             }
             Self::Timeout => {
                 "its processes were ended; remotes.timeout_s is the limit. It is tried again by itself"
+            }
+            Self::Busy => {
+                "`branchline jobs` and SHOW PROCESSLIST show what: a job, or a client's own call. It is tried again by itself"
             }
             Self::DoltError => "it is tried again by itself",
         }

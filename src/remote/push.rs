@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::call::{CallError, RemoteSession};
 use super::core::Why;
+use super::fetch::{any_branch, is_empty};
 use super::git::{self, GitError};
 use super::outcome::{Outcome, Record, one_line};
 use super::records::Seen;
@@ -52,7 +53,8 @@ impl From<GitError> for Stop {
 
 impl From<CallError> for Stop {
     fn from(error: CallError) -> Self {
-        let text = one_line(&error.to_string());
+        // Not cut yet: what hides credentials has to find them whole.
+        let text = error.to_string();
         match &error {
             CallError::Refused(said) => Self::new(Outcome::of(said), text),
             CallError::Timeout(_) => Self::new(Outcome::Timeout, text),
@@ -66,9 +68,8 @@ pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeou
     let repository = target.url.repository();
     let turn = context.remotes.turns.take(&target.database, Some(&repository));
     let Ok(_turn) = tokio::time::timeout(timeout, turn).await else {
-        let text =
-            format!("something else that talks to the remote did not end within {} s", timeout.as_secs());
-        return came_to_nothing(why, Outcome::Timeout, text);
+        let text = format!("something else has talked to the remote for more than {} s", timeout.as_secs());
+        return came_to_nothing(why, Outcome::Busy, text);
     };
     if context.remotes.target(&target.database).as_ref() != Some(target) {
         let text = "its remote was changed or removed before its turn; nothing was pushed";
@@ -81,7 +82,7 @@ pub async fn push_once(context: &Arc<Context>, target: &Target, why: Why, timeou
     let tried = run(context, target, began + timeout, &mut ended).await;
     drop(touch);
     if let Err(Stop { outcome, text }) = tried {
-        (ended.outcome, ended.text) = (Some(outcome), target.url.hide_in(&text));
+        (ended.outcome, ended.text) = (Some(outcome), one_line(&target.url.hide_in(&text)));
     }
     let record = Record {
         at,
@@ -149,7 +150,12 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
             let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
             match session.call(&fetch, left()).await {
                 // Its data has no main.
-                Err(CallError::Refused(text)) if text.contains("no branches found") => None,
+                Err(CallError::Refused(text)) if is_empty(&text) => {
+                    if let Some(other) = any_branch(&mut session, &target.name, left()).await? {
+                        merge_base(&mut session, &other, &head).await?;
+                    }
+                    None
+                }
                 fetched => {
                     fetched?;
                     fetched_head(&mut session, target).await?
@@ -197,11 +203,12 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
     let before = size(context, target).await;
     let push = format!("CALL DOLT_PUSH({}, 'main')", sql_literal(&target.name));
     session.call(&push, left()).await?;
+    // Before the fetch: what somebody else pushes between the two is looked at again next time.
+    let data = git::refs(&target.url, left().min(LOOK_MAX)).await?.dolt_data;
     // Dolt answers by what it remembers of the remote: only a look there tells.
     let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
     session.call(&fetch, left()).await?;
     let there = fetched_head(&mut session, target).await?;
-    let data = git::refs(&target.url, left().min(LOOK_MAX)).await?.dolt_data;
     let (Some(there), Some(data)) = (there, data) else {
         return Err(Stop::new(Outcome::DoltError, "Dolt says that it pushed, and the remote has nothing"));
     };

@@ -36,6 +36,10 @@ pub struct Remotes {
     state_dir: PathBuf,
     data_dir: Option<PathBuf>,
     settings: RwLock<Arc<RemotesConfig>>,
+    /// Held while the files are read, so that what was read last is what is in force.
+    reading: Mutex<()>,
+    /// The same for the schedule.
+    pub(super) taking_up: tokio::sync::Mutex<()>,
     /// What is wrong with the files.
     problems: Mutex<Vec<String>>,
 }
@@ -80,6 +84,8 @@ impl Remotes {
             state_dir: config.state_dir.clone(),
             data_dir: data_dir.map(Path::to_path_buf),
             settings: RwLock::new(Arc::new(config.remotes.clone())),
+            reading: Mutex::default(),
+            taking_up: tokio::sync::Mutex::default(),
             problems: Mutex::default(),
         };
         // Only the start's settings were given, without what was added or the town wants.
@@ -126,6 +132,7 @@ impl Remotes {
 
     /// Reads the files again; whether anything changed. Blocks for the files.
     pub(super) fn read_settings(&self) -> bool {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let added = self.added.as_ref().map(AddedRemotes::all).unwrap_or_default();
         let (settings, mut problems) = self.files.read(&added, &self.settings());
         problems.extend(self.added.as_ref().err().cloned());
@@ -159,6 +166,14 @@ impl Remotes {
     /// Where a database is pushed, as of the worker's last look.
     pub fn target(&self, database: &str) -> Option<Target> {
         self.schedule().targets.get(&database.to_lowercase()).cloned()
+    }
+
+    /// Why a database that is configured to be pushed can't be, as of the worker's last look.
+    pub fn refusal(&self, database: &str) -> Option<String> {
+        let schedule = self.schedule();
+        let mut refused = schedule.untargeted.iter();
+        let refused = refused.find(|refused| refused.database.eq_ignore_ascii_case(database))?;
+        Some(format!("{database} can't be pushed: {} ({})", refused.why, refused.origin))
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {

@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use super::call::{CallError, RemoteSession};
 use super::url::RemoteUrl;
 use crate::branch::{sql_identifier, sql_literal};
-use crate::config::OnBehind;
+use crate::config::{OnBehind, RemotesConfig};
+use crate::dolt::ControlError;
+use crate::observe::redact;
 use crate::session::Context;
 
 /// A database and its remote.
@@ -68,7 +70,7 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
         }
         let url = match &remote.url {
             Some(url) => Ok(url.clone()),
-            None => of_dolt(context, database, &remote.name).await,
+            None => of_dolt(context, database, &remote.name).await?,
         };
         match url {
             Ok(url) => targets.push(Target {
@@ -81,7 +83,7 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
             }),
             // Its section is about what is published or fetched.
             Err(_) if remote.url.is_none() && (remote.ledger.is_some() || !remote.peers.is_empty()) => {}
-            Err(why) => untargeted.push(refuse(why)),
+            Err(NoUrl::NoRemote(why) | NoUrl::Unfit(why)) => untargeted.push(refuse(why)),
         }
     }
     if let Some(name) = &settings.discover {
@@ -91,27 +93,30 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
             {
                 continue;
             }
-            if let Ok(url) = of_dolt(context, database, name).await {
-                targets.push(Target {
+            match of_dolt(context, database, name).await? {
+                Ok(url) => targets.push(Target {
                     database: database.to_owned(),
                     name: name.clone(),
                     url,
                     on_behind: settings.on_behind,
                     heartbeat: true,
                     origin: crate::town::daemon_json::PATH.to_owned(),
-                });
+                }),
+                // All that have a remote are meant, and this one has none.
+                Err(NoUrl::NoRemote(_)) => {}
+                Err(NoUrl::Unfit(why)) => untargeted.push(Untargeted {
+                    database: database.to_owned(),
+                    name: name.clone(),
+                    why,
+                    origin: crate::town::daemon_json::PATH.to_owned(),
+                }),
             }
         }
     }
     // What is private never goes to a public repository, and a ledger goes nowhere but by its own way.
     targets.retain(|target| {
-        let of_ledger = super::ledger::ledger_at(&settings, &target.url);
-        let why = match of_ledger {
-            Some(source) => format!(
-                "{} is where the public ledger of {source} goes, and nothing else is ever pushed there: give it another \
-                 repository",
-                target.url
-            ),
+        let why = match not_pushed_to(&settings, &target.database, &target.url) {
+            Some(why) => why,
             None if super::ledger::is_ledger(context, &target.database) => {
                 "it is a public ledger, which goes to its own remote only".to_owned()
             }
@@ -142,18 +147,56 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
     Ok((targets, untargeted))
 }
 
-/// What Dolt's `dolt_remotes` says of a name.
-async fn of_dolt(context: &Context, database: &str, name: &str) -> Result<RemoteUrl, String> {
+/// Why a database is never pushed to this repository, if it isn't.
+pub fn not_pushed_to(settings: &RemotesConfig, database: &str, url: &RemoteUrl) -> Option<String> {
+    if let Some(source) = super::ledger::ledger_at(settings, url) {
+        return Some(format!(
+            "{url} is where the public ledger of {source} goes, and nothing else is ever pushed there: give it another \
+             repository"
+        ));
+    }
+    let repository = url.repository();
+    let peers = &settings.databases.get(&database.to_lowercase())?.peers;
+    let peer = peers.iter().find(|peer| peer.url.repository() == repository)?;
+    Some(format!("{url} is its peer {}, which is only read: give it a repository of its own", peer.name))
+}
+
+/// Why Dolt's configuration tells no URL.
+enum NoUrl {
+    NoRemote(String),
+    Unfit(String),
+}
+
+/// What Dolt's `dolt_remotes` says of a name. The outer error: Dolt can't be asked.
+async fn of_dolt(context: &Context, database: &str, name: &str) -> Result<Result<RemoteUrl, NoUrl>, String> {
     let sql = format!(
         "SELECT url FROM {}.dolt_remotes WHERE name = {}",
         sql_identifier(database),
         sql_literal(name)
     );
-    let rows = context.dolt.control().rows(&sql, Vec::new()).await.map_err(|error| error.to_string())?;
+    let rows = match context.dolt.control().rows(&sql, Vec::new()).await {
+        Ok(rows) => rows,
+        // A database that can't be read.
+        Err(error @ ControlError::Server { .. }) => {
+            return Ok(Err(NoUrl::Unfit(redact::urls(&error.to_string()))));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
     let url = rows.into_iter().next().and_then(|mut row| row.take_opt::<String, _>(0)?.ok());
-    let url = url
-        .ok_or_else(|| format!("Dolt has no remote {name} for it: `branchline remote add {database} URL`"))?;
-    RemoteUrl::parse(&url).map_err(|error| format!("Dolt's remote {name}: {error}"))
+    let Some(url) = url else {
+        let why = format!("Dolt has no remote {name} for it: `branchline remote add {database} URL`");
+        return Ok(Err(NoUrl::NoRemote(why)));
+    };
+    // Dolt writes those of git so, whatever was given to it.
+    if !url.starts_with("git+") {
+        let why = format!(
+            "Dolt's remote {name}, {}, is no git repository, and only those are pushed: `branchline remote add {database} \
+             URL` gives it one",
+            redact::urls(&url)
+        );
+        return Ok(Err(NoUrl::Unfit(why)));
+    }
+    Ok(RemoteUrl::parse(&url).map_err(|error| NoUrl::Unfit(format!("Dolt's remote {name}: {error}"))))
 }
 
 /// Sees to it that Dolt knows the remote by this name and URL.
@@ -161,6 +204,9 @@ pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) 
     let literal = sql_literal(name);
     let sql = format!("SELECT url FROM dolt_remotes WHERE name = {literal}");
     let there: Option<String> = session.value(&sql).await?;
+    if url.has_credentials() {
+        protect(session);
+    }
     match there {
         Some(there) if there == url.reveal() => return Ok(()),
         // Takes its tracking branches with it: they are another repository's.
@@ -168,9 +214,6 @@ pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) 
             session.rows(&format!("CALL DOLT_REMOTE('remove', {literal})")).await?;
         }
         None => {}
-    }
-    if url.has_credentials() {
-        protect(session);
     }
     session.rows(&format!("CALL DOLT_REMOTE('add', {literal}, {})", sql_literal(url.reveal()))).await?;
     Ok(())

@@ -159,8 +159,16 @@ impl RemoteUrl {
                 .map_or_else(|_| path.trim_end_matches('/').to_owned(), |path| path.display().to_string());
         }
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase();
-        let path = path.trim_start_matches("/./").trim_matches('/');
-        format!("{host}/{}", path.strip_suffix(".git").unwrap_or(path))
+        let usual = match self.transport {
+            Transport::Ssh => ":22",
+            Transport::Https => ":443",
+            Transport::Http => ":80",
+            Transport::File => "",
+        };
+        let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let path = parts.join("/");
+        let host = host.strip_suffix(usual).unwrap_or(&host);
+        format!("{host}/{}", path.strip_suffix(".git").unwrap_or(&path))
     }
 
     /// `text` of an error without this URL's credentials, and without those of any other URL in it.
@@ -349,6 +357,7 @@ mod tests {
         let of = |text| RemoteUrl::parse(text).unwrap().repository();
         assert_eq!(of("git@H:a/b.git"), of("https://bob:pw@h/a/b"));
         assert_ne!(of("git@h:a/b.git"), of("git@h:a/c.git"));
+        assert_eq!(of("ssh://git@h:22//a/./b"), of("https://h:443/a/b.git/"));
         assert_ne!(of("ssh://git@h:2222/a"), of("ssh://git@h/a"));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.git");

@@ -18,6 +18,8 @@ use super::push::{came_to_nothing, push_once, wants_merge};
 use super::settings::Signature;
 use super::state::Schedule;
 use super::target::{Target, targets};
+use super::url::RemoteUrl;
+use crate::observe::alerts;
 use crate::observe::progress::Progress;
 use crate::session::Context;
 
@@ -118,8 +120,9 @@ impl Worker {
 
 /// Makes the schedule what the settings and databases now ask for. Whether that could be told.
 pub(super) async fn take_up(context: &Context) -> bool {
+    let _taking_up = context.remotes.taking_up.lock().await;
     let Ok((targets, untargeted)) = targets(context).await else { return false };
-    let lines = targets.iter().map(line).collect();
+    let lines = targets.iter().map(line_of).collect();
     let mut schedule = context.remotes.schedule();
     for refused in untargeted.iter().filter(|refused| !schedule.untargeted.contains(refused)) {
         tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
@@ -139,11 +142,12 @@ pub(super) async fn take_up(context: &Context) -> bool {
 fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
     let settings = context.remotes.settings();
     context.alerts.keep(|database, remote| {
-        let is_target = targets.get(database).is_some_and(|target| target.url.to_string() == remote);
+        let is_it = |url: &RemoteUrl| alerts::shown(&url.to_string()) == remote;
+        let is_target = targets.get(database).is_some_and(|target| is_it(&target.url));
         let peers = settings.databases.get(database).map(|of| of.peers.as_slice()).unwrap_or_default();
         is_target
             || super::ledger::is_noted(&settings, database, remote)
-            || peers.iter().any(|peer| peer.url.to_string() == remote)
+            || peers.iter().any(|peer| is_it(&peer.url))
     });
 }
 
@@ -193,15 +197,15 @@ async fn merge_and_push(
 
 fn end(context: &Context, line: &Line, record: &Record) {
     let mut schedule = context.remotes.schedule();
-    // Not of one that was removed meanwhile.
-    if let Some(target) = schedule.targets.get(&line.database) {
+    // Not of one that was removed or configured anew meanwhile.
+    if let Some(target) = schedule.targets.get(&line.database).filter(|target| line_of(target) == *line) {
         context.alerts.note(&target.database, &target.url.to_string(), record.outcome, &record.text);
     }
     let now = tokio::time::Instant::now().into_std();
     schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);
 }
 
-fn line(target: &Target) -> Line {
+fn line_of(target: &Target) -> Line {
     // Any change of what is configured is tried at once.
     let configured =
         format!("{}\n{}\n{:?}\n{}", target.name, target.url.reveal(), target.on_behind, target.origin);
@@ -243,12 +247,19 @@ pub async fn push_all(
     databases: Vec<String>,
     progress: &Progress,
 ) -> Result<Vec<(String, Record)>, String> {
+    let mut all = Vec::new();
+    let failed = |why: String| came_to_nothing(Why::Asked, Outcome::DoltError, why);
     let wanted: Vec<String> = if databases.is_empty() {
-        context.remotes.schedule().targets.values().map(|target| target.database.clone()).collect()
+        let schedule = context.remotes.schedule();
+        for refused in &schedule.untargeted {
+            let why = format!("{} ({})", refused.why, refused.origin);
+            all.push((usize::MAX, refused.database.clone(), failed(why)));
+        }
+        schedule.targets.values().map(|target| target.database.clone()).collect()
     } else {
         databases
     };
-    if wanted.is_empty() {
+    if wanted.is_empty() && all.is_empty() {
         return Err("no database has a remote; `branchline remote add DB URL` gives it one".to_owned());
     }
     for database in &wanted {
@@ -262,13 +273,11 @@ pub async fn push_all(
         let context = Arc::clone(context);
         pushes.spawn(async move { (at, push_now(&context, &database).await, database) });
     }
-    let mut all = Vec::new();
     while let Some(pushed) = pushes.join_next().await {
         let (at, record, database) = pushed.map_err(|error| error.to_string())?;
         progress.advance(1);
-        let record =
-            record.ok_or_else(|| format!("{database} lost its remote meanwhile; nothing was pushed"))?;
-        all.push((at, database, record));
+        let lost = || failed("it lost its remote meanwhile; nothing was pushed".to_owned());
+        all.push((at, database, record.unwrap_or_else(lost)));
     }
     all.sort_by_key(|(at, ..)| *at);
     Ok(all.into_iter().map(|(_, database, record)| (database, record)).collect())
@@ -276,13 +285,10 @@ pub async fn push_all(
 
 /// Why a database isn't pushed.
 pub fn no_remote(context: &Context, database: &str) -> String {
-    let schedule = context.remotes.schedule();
-    let refused = schedule.untargeted.iter().find(|refused| refused.database.eq_ignore_ascii_case(database));
-    match refused {
-        Some(refused) => format!("{database} can't be pushed: {} ({})", refused.why, refused.origin),
-        None => format!(
+    context.remotes.refusal(database).unwrap_or_else(|| {
+        format!(
             "{database} has no remote that it is pushed to; `branchline remote list` shows them, `branchline remote add \
              {database} URL` gives it one"
-        ),
-    }
+        )
+    })
 }

@@ -104,8 +104,15 @@ fn added(added: remote::add::Added) -> Done {
 }
 
 fn removed(removed: remote::add::Removed) -> Done {
-    let mut table = Table::new(["database", "remote", "url"]);
-    table.row([removed.database.into(), removed.name.into(), removed.url.to_string().into()]);
+    let mut table = Table::new(["database", "remote", "url", "now", "now_by"]);
+    let (now, by) = removed.now.map(|(url, by)| (url.to_string(), by)).unzip();
+    table.row([
+        removed.database.into(),
+        removed.name.into(),
+        removed.url.to_string().into(),
+        now.into(),
+        by.into(),
+    ]);
     (table, None)
 }
 

@@ -58,5 +58,12 @@ pub fn remove(context: &Context, args: &RemoveArgs) -> Result<(), Failure> {
         return output::line(&removed.json()[0].to_string());
     }
     let get = |column| removed.first(column).unwrap_or_default();
-    output::line(&format!("{} is pushed to {} no more; what is there stays", get("database"), get("url")))
+    let (database, url) = (get("database"), get("url"));
+    match removed.first("now") {
+        Some(now) => output::line(&format!(
+            "{database} is pushed to {now} now, as {} says, and not by what was added ({url})",
+            get("now_by")
+        )),
+        None => output::line(&format!("{database} is pushed to {url} no more; what is there stays")),
+    }
 }

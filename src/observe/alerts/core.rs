@@ -227,7 +227,7 @@ impl Core {
             Outcome::Rejected => (None, &[Kind::Auth]),
             // It holds nothing at all, or nothing that has to do with ours.
             Outcome::NoBranch | Outcome::OtherData => (None, &[Kind::Behind]),
-            Outcome::Unreachable | Outcome::Timeout | Outcome::DoltError => (None, &[]),
+            Outcome::Unreachable | Outcome::Timeout | Outcome::Busy | Outcome::DoltError => (None, &[]),
             Outcome::UpToDate | Outcome::Pushed => (None, &[]),
         };
         for kind in proven_wrong {

@@ -166,6 +166,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Outcome::Auth,
         Outcome::NoBranch,
         Outcome::Timeout,
+        Outcome::Busy,
         Outcome::OtherData,
         Outcome::DoltError,
     ])

@@ -71,7 +71,7 @@ impl Alerts {
         self.change(|core, now| core.forget(database, now));
     }
 
-    /// Only these remotes are there now: a database in lower case, and the remote as it was noted.
+    /// Only these remotes are there now: a database in lower case, and the remote as `shown` has it.
     pub fn keep(&self, there: impl Fn(&str, &str) -> bool) {
         self.change(|core, now| core.keep(there, now));
     }
@@ -186,7 +186,7 @@ fn line(alert: &Alert) -> String {
     format!("{kind}: {database}, {remote}, since {}: {text}", utc_seconds(alert.since))
 }
 
-/// One line without credentials.
-fn shown(text: &str) -> String {
+/// One line without credentials: what a remote is known by in alerts.
+pub fn shown(text: &str) -> String {
     redact::cut(&redact::urls(text), TEXT_CHARS_MAX)
 }

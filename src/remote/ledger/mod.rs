@@ -12,7 +12,7 @@ mod publish;
 mod push;
 pub mod rule;
 mod run;
-mod scratch;
+pub mod scratch;
 pub mod search;
 mod shape;
 pub mod state;
@@ -33,7 +33,7 @@ pub use withdraw::{STAYS_IN_HISTORY, Withdrawn, withdraw};
 
 use crate::branch::sql_identifier;
 use crate::config::RemotesConfig;
-use crate::observe::alerts::{Kind, Said};
+use crate::observe::alerts::{self, Kind, Said};
 use crate::observe::bypass::Touch;
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
@@ -103,7 +103,8 @@ pub fn is_ledger(context: &Context, database: &str) -> bool {
 /// Whether there is such a ledger, with this remote as it is shown.
 pub fn is_noted(settings: &RemotesConfig, ledger: &str, remote: &str) -> bool {
     let source = ledger.strip_suffix(rule::SUFFIX).and_then(|source| settings.databases.get(source));
-    source.and_then(|of| of.ledger.as_ref()).is_some_and(|config| config.remote.to_string() == remote)
+    let config = source.and_then(|of| of.ledger.as_ref());
+    config.is_some_and(|config| alerts::shown(&config.remote.to_string()) == remote)
 }
 
 /// One at work on a ledger: its turn, its session, and the bypass watch told.
