@@ -294,6 +294,80 @@ fn two_databases_with_one_repository_are_told_and_only_one_is_pushed() {
     rigs.refused(&["push", "b"], &["b can't be pushed", "is a's repository already"]);
 }
 
+/// Whoever asks, and however Dolt has it.
+#[test]
+fn a_database_goes_to_no_repository_but_its_own() {
+    let (public, peer, free) = (Repository::new(), Repository::new(), Repository::new());
+    let urls = [&public, &peer, &free].map(Repository::file_url);
+    let config = format!(
+        "{QUICK}[remotes.a.ledger]\nremote = \"{}\"\ntables = [\"t\"]\nwhere = \"v = 'never'\"\n\
+         [[remotes.b.peers]]\nname = \"alice\"\nurl = \"{}\"\n[remotes.c]\npush = false\nurl = \"{}\"\n",
+        urls[0], urls[1], urls[2]
+    );
+    let rigs = Rigs::start(&config, &["a", "b", "c"]);
+    for ((database, url), told) in ["a", "b", "c"].into_iter().zip(&urls).zip([
+        "is where the public ledger of a goes",
+        "is its peer alice, which is only read",
+        "c is not pushed, as branchline.toml",
+    ]) {
+        rigs.0.client(database).run(&format!("CALL DOLT_REMOTE('add', 'origin', '{url}')"));
+        rigs.done(&["branch", "create", database, "polecat-x"]);
+        rigs.0.on("polecat-x", database).run("INSERT INTO t VALUES (7, 7, 'private')");
+        let said = rigs.say(&["branch", "done", database, "polecat-x", "--push"]).text;
+        assert!(said.contains(told), "{database}: {said}");
+    }
+    rigs.refused(&["remote", "add", "a", &urls[0]], &["is where the public ledger of a goes"]);
+    rigs.refused(&["remote", "add", "b", &urls[1]], &["is its peer alice"]);
+    rigs.refused(&["remote", "add", "b", &urls[2], "--name", "alice"], &["alice is the name of a peer of b"]);
+    // Not even the ledger, as long as the private database has its repository as a remote.
+    for repository in [&public, &peer, &free] {
+        assert_eq!(repository.data(), None);
+    }
+}
+
+#[test]
+fn a_repository_whose_data_have_no_main_is_used_if_they_are_this_databases() {
+    let rigs = Rigs::start(QUICK, &["a", "b"]);
+    let repository = Repository::new();
+    let mut client = rigs.0.client("a");
+    client.run("CALL DOLT_BRANCH('side')");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'o', '{}')", repository.file_url()));
+    client.run("CALL DOLT_PUSH('o', 'side')");
+    rigs.refused(&["remote", "add", "b", &repository.file_url()], &["has the data of another database"]);
+    rigs.done(&["remote", "add", "a", &repository.file_url()]);
+    rigs.await_state("a", "up to date");
+    assert!(has_main_of(&repository, &mut client));
+}
+
+#[test]
+fn what_cannot_be_pushed_is_no_success() {
+    let repository = Repository::new();
+    let config = format!("{QUICK}[remotes.none]\nurl = \"{}\"\n[remotes.b]\n", repository.file_url());
+    let rigs = Rigs::start(&config, &["a", "b"]);
+    rigs.0.client("b").run("CALL DOLT_REMOTE('add', 'origin', 'file:///nowhere/of/dolt')");
+    let own = Repository::new();
+    rigs.done(&["remote", "add", "a", &own.file_url()]);
+    watch::until(DEADLINE, "b is told why it is not pushed", || {
+        let is_told = |text: &str| text.contains("is no git repository");
+        rigs.status("b")["text"].as_str().is_some_and(is_told).then_some(())
+    });
+    let texts =
+        ["none", "there is no such database", "is no git repository", "2 of 3 databases were not pushed"];
+    rigs.refused(&["push"], &texts);
+    rigs.done(&["push", "a"]);
+
+    // What was added hid what the file says.
+    let file = rigs.0.socket().with_file_name("branchline.toml");
+    std::fs::write(&file, format!("{QUICK}[remotes.a]\nurl = \"{}\"\n", repository.file_url()))
+        .expect("written");
+    watch::until(DEADLINE, "the file is taken up", || {
+        let listed = rigs.done(&["remote", "list"]);
+        listed.contains(&repository.file_url()).then_some(())
+    });
+    let removed = rigs.say(&["remote", "remove", "a"]).text;
+    assert!(removed.contains(&format!("is pushed to {} now", repository.file_url())), "{removed}");
+}
+
 #[test]
 fn what_is_remembered_survives_a_restart_and_dolts_remotes_are_brought_in_line() {
     let repository = Repository::new();

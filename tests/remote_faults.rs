@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::client::{Client, Login};
 use support::git::rigs::Clone;
 use support::git::{Access, Fault, FaultyProxy, HttpServer, Repository, Rigs, SshServer};
 use support::watch;
@@ -81,7 +82,8 @@ fn ssh_that_does_not_know_the_host_has_no_key_would_ask_or_hangs() {
     let ssh = SshServer::start();
     let repository = Repository::new();
     let remotes = ssh.url(&repository);
-    let remotes = [("a", remotes.as_str())];
+    // A database that is not there has the settings looked through every second.
+    let remotes = [("a", remotes.as_str()), ("none", "git+file:///nowhere/none.git")];
     let rigs = Rigs::start(&config(60, &remotes), ssh.environment(), &["a"]);
     rigs.await_equal("a", &repository);
     for (access, want) in [
@@ -96,6 +98,9 @@ fn ssh_that_does_not_know_the_host_has_no_key_would_ask_or_hangs() {
         assert!(record["text"].as_str().is_some_and(|text| text.contains(want)), "{access:?}: {record}");
     }
     assert!(rigs.status("a")["advice"].as_str().is_some_and(|advice| advice.contains("git ls-remote")));
+    let alerts = rigs.json(&["alerts", "--all"]);
+    let auth = alerts.as_array().expect("a list").iter().filter(|alert| alert["kind"] == "auth");
+    assert_eq!(auth.count(), 1, "raised once, and not cleared while it lasts: {alerts}");
     ssh.grant(Access::Key);
     rigs.await_equal("a", &repository);
 
@@ -267,9 +272,11 @@ fn branchline_and_dolt_die_in_the_middle_of_a_push() {
         assert!(!rigs.processes().is_empty());
     };
     in_the_middle(&rigs);
+    let before = rigs.sessions();
     let dolt = rigs.branchline().dolt().pid;
     kill_process(Pid::from_raw(dolt).expect("a pid"), Signal::KILL).expect("killed");
     rigs.until("Dolt is there again", || rigs.branchline().try_dolt().filter(|now| now.pid != dolt));
+    assert!(rigs.sessions().is_disjoint(&before), "gits of the Dolt that died go on");
     work(&rigs, "a");
     proxy.set(Fault::None);
     rigs.await_equal("a", &repository);
@@ -280,6 +287,50 @@ fn branchline_and_dolt_die_in_the_middle_of_a_push() {
     work(&rigs, "a");
     proxy.set(Fault::None);
     rigs.await_equal("a", &repository);
+    rigs.check_pushes();
+}
+
+/// A database that Branchline does not push: its clients do.
+#[test]
+fn a_client_that_vanishes_while_it_pushes_keeps_its_turn_until_that_has_ended() {
+    /// Less than git needs to give up by itself.
+    const ENDED_WITHIN: Duration = Duration::from_secs(25);
+    const PUSH: &str = "CALL DOLT_PUSH('h', 'main')";
+    let shelf = tempfile::tempdir().expect("a temporary directory");
+    let repository = on_shelf(shelf.path(), "a.git");
+    let server = HttpServer::start(shelf.path());
+    let proxy = FaultyProxy::start(server.port());
+    let rigs = Rigs::start(&config(100, &[]), vec![], &["a"]);
+    let mut client = rigs.client("a");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'h', '{}')", server.url_at(proxy.port(), &repository)));
+    proxy.set(Fault::Hang);
+    let mut first = rigs.client("a");
+    first.send(3, PUSH.as_bytes());
+    rigs.until("it pushes", || (!rigs.sessions().is_empty()).then_some(()));
+    let of_first = rigs.sessions();
+
+    // Who may hold what the first one needs does not wait for it, and does not push beside it.
+    client.run("BEGIN");
+    client.row("SELECT 1");
+    let busy = client.err(PUSH);
+    assert!(busy.code == 1205 && busy.message.contains("COMMIT first"), "{busy}");
+    client.run("ROLLBACK");
+
+    let second = std::thread::spawn({
+        let mut second = rigs.client("a");
+        move || second.run(PUSH)
+    });
+    drop(first);
+    let port = rigs.branchline().dolt().port;
+    let mut dolt = Client::connect(([127, 0, 0, 1], port).into(), &Login::root(""));
+    let pushes = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'CALL DOLT_PUSH%'";
+    watch::until(ENDED_WITHIN, "what the vanished client began has ended", || {
+        assert!(matches!(dolt.row(pushes).as_str(), "0" | "1"), "two push at once");
+        rigs.sessions().is_disjoint(&of_first).then_some(())
+    });
+    proxy.set(Fault::None);
+    second.join().expect("the second one pushes");
+    assert_eq!(Clone::of(&repository).row("SELECT COUNT(*) FROM t"), "0");
     rigs.check_pushes();
 }
 

@@ -228,6 +228,11 @@ fn jitter() -> f64 {
 
 /// Pushes a database as soon as possible, whatever failed before; `None` if it is pushed nowhere.
 pub async fn push_now(context: &Context, database: &str) -> Option<Record> {
+    let is_known = context.remotes.target(database).is_some();
+    // A database that is new, or was put right in Dolt, is known only after the next look.
+    if !is_known && !take_up(context).await {
+        return None;
+    }
     let (sender, pushed) = oneshot::channel();
     {
         let mut schedule = context.remotes.schedule();

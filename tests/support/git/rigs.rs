@@ -192,6 +192,11 @@ impl Rigs {
         working(&self.watch.home)
     }
 
+    /// Their sessions: each git that Dolt starts leads one.
+    pub fn sessions(&self) -> BTreeSet<String> {
+        self.processes().into_iter().map(|process| process.session).collect()
+    }
+
     /// Waits until a push of the database runs.
     pub fn await_push_running(&self, database: &str) {
         self.until(&format!("a push of {database} runs"), || {
