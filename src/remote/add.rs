@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::assigned::{AddedRemote, AddedRemotes};
 use super::call::{CallError, RemoteSession};
 use super::git::{self, GitError};
+use super::ledger;
 use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
 use super::target::register;
@@ -57,6 +58,11 @@ pub async fn add(
     progress: &Progress,
 ) -> Result<Added, String> {
     let AddRemote { database, url, name, init } = request;
+    if ledger::is_ledger(context, &database) {
+        return Err(format!(
+            "{database} is a public ledger: where it goes is `remote` in its [remotes.DATABASE.ledger]"
+        ));
+    }
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
     let Some(database) = listing.database(&database).map(str::to_owned) else {
         return Err(format!("there is no database {database}; `branchline rig list` shows them"));
