@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use branchline::config::LedgerConfig;
+use branchline::config::{LedgerConfig, RemoteOf};
 use branchline::observe::progress::Progress;
-use branchline::remote::ledger::{self, How, LedgerError, Published, Rule};
+use branchline::remote::ledger::state::Noted;
+use branchline::remote::ledger::{self, How, LedgerError, Published, Rule, Withdrawn};
 use support::client::Client;
 use support::embedded::Embedded;
 use support::polecat::Said;
@@ -36,7 +38,7 @@ impl Town {
             "USE beads",
             "CREATE TABLE issues (id VARCHAR(20) PRIMARY KEY, title TEXT COMMENT 'COMMENT-OF-A-COLUMN', \
              status ENUM('open','closed','STATE-THAT-IS-SECRET') DEFAULT 'open', remarks TEXT DEFAULT ('DEFAULT-OF-NOTES'), \
-             price_of INT, meta JSON, closed_at DATETIME, owner VARCHAR(40) DEFAULT 'DEFAULT-OF-OWNER', \
+             price_of VARCHAR(20), meta JSON, closed_at DATETIME, owner VARCHAR(40) DEFAULT 'DEFAULT-OF-OWNER', \
              CHECK (title <> 'CHECKED-TEXT')) COMMENT 'COMMENT-OF-THE-TABLE'",
             "CREATE TABLE private (id INT PRIMARY KEY, text TEXT)",
             "INSERT INTO private VALUES (1, 'TEXT-OF-ANOTHER-TABLE')",
@@ -44,7 +46,28 @@ impl Town {
         ] {
             direct.run(sql);
         }
-        Self { branchline, rule: Rule::new("beads", config), public }
+        let town = Self { branchline, rule: Rule::new("beads", config), public };
+        town.set(&town.rule);
+        town
+    }
+
+    /// The settings say this from now on.
+    fn set(&self, rule: &Rule) {
+        let remotes = &self.branchline.context.remotes;
+        let mut settings = remotes.settings().as_ref().clone();
+        let of = RemoteOf {
+            database: rule.database.clone(),
+            url: None,
+            name: "origin".to_owned(),
+            push: true,
+            heartbeat: true,
+            on_behind: None,
+            peers: Vec::new(),
+            ledger: Some(rule.config.clone()),
+            origin: "a test".to_owned(),
+        };
+        settings.databases.insert(rule.database.clone(), of);
+        remotes.set_settings(settings, Vec::new());
     }
 
     fn direct(&self) -> Client {
@@ -66,13 +89,33 @@ impl Town {
         direct.run("CALL DOLT_COMMIT('-Am', 'COMMIT-MESSAGE-OF-THE-SOURCE')");
     }
 
+    /// By these settings, which stay.
     fn try_publish(&self, rule: &Rule, how: How) -> Result<Published, LedgerError> {
+        self.set(rule);
         self.branchline.run(ledger::publish(
             &self.branchline.context,
             rule.clone(),
             how,
             &Progress::default(),
         ))
+    }
+
+    fn rebuild(&self, rule: &Rule) -> Result<Published, LedgerError> {
+        self.set(rule);
+        let context = &self.branchline.context;
+        self.branchline.run(ledger::rebuild(context, rule.clone(), &Progress::default()))
+    }
+
+    fn withdraw(&self, key: &[&str]) -> Result<Withdrawn, LedgerError> {
+        let key: Vec<String> = key.iter().map(|value| (*value).to_owned()).collect();
+        let rule = ledger::rule_of(&self.branchline.context, "beads").expect("it has a ledger");
+        let context = &self.branchline.context;
+        self.branchline.run(ledger::withdraw(context, rule, "issues", &key, &Progress::default()))
+    }
+
+    /// What is known of ledgers, in the state directory.
+    fn notes(&self) -> PathBuf {
+        self.branchline.context.config.state_dir.join("ledgers.json")
     }
 
     fn publish(&self) -> Published {
@@ -108,7 +151,9 @@ const INSERT: &str = "INSERT INTO issues (id, title, status, remarks, price_of) 
 fn no_open_text_and_no_excluded_column_is_in_a_clone_byte_by_byte() {
     let town = Town::start();
     town.commit(&[
-        &format!("{INSERT} ('a-1', 'PUBLIC-CLOSED-FIRST', 'closed', 'SECRET-NOTES-OF-CLOSED', 77001122)"),
+        &format!(
+            "{INSERT} ('a-1', 'PUBLIC-CLOSED-FIRST', 'closed', 'SECRET-NOTES-OF-CLOSED', 'PRICE-77001122')"
+        ),
         &format!("{INSERT} ('a-2', 'SECRET-OPEN-ALWAYS', 'open', 'SECRET-NOTES-OF-OPEN', 1)"),
         &format!("{INSERT} ('a-3', 'SECRET-OPEN-THEN-EDITED', 'open', NULL, 1)"),
         &format!("{INSERT} ('a-4', 'PUBLIC-REOPENED-LATER', 'closed', NULL, 1)"),
@@ -336,15 +381,11 @@ fn a_changed_setting_never_leaves_old_rows_behind_unsaid() {
     assert_eq!(alerts(), Vec::<String>::new());
     assert_eq!(town.ledger().row("SELECT remarks FROM issues"), "SECRET");
     // A new ledger needs a repository without data.
-    let rebuild = |rule: &Rule| {
-        let context = &town.branchline.context;
-        town.branchline.run(ledger::rebuild(context, rule.clone(), &Progress::default()))
-    };
-    let refused = rebuild(&narrow).unwrap_err().to_string();
+    let refused = town.rebuild(&narrow).unwrap_err().to_string();
     assert!(refused.contains("never pushed over an old one"), "{refused}");
     let fresh = PublicRemote::new();
     let narrow = Rule::new("beads", LedgerConfig { remote: fresh.url(), ..narrow.config });
-    let rebuilt = rebuild(&narrow).unwrap();
+    let rebuilt = town.rebuild(&narrow).unwrap();
     assert_eq!((rebuilt.rows.as_slice(), rebuilt.pushed), (&[("issues".to_owned(), 1)][..], 2));
     assert!(!fresh.everything().has("SECRET"));
 }
@@ -356,13 +397,7 @@ fn a_withdrawn_row_is_not_published_again_and_its_history_stays() {
         "{INSERT} ('a', 'WITHDRAWN-TEXT', 'closed', NULL, 1), ('b', 'two', 'closed', NULL, 1)"
     )]);
     town.publish();
-    let withdraw = |key: &[&str]| {
-        let key = key.iter().map(|value| (*value).to_owned()).collect();
-        let context = &town.branchline.context;
-        let progress = Progress::default();
-        town.branchline.run(ledger::withdraw(context, town.rule.clone(), "issues", &key, &progress))
-    };
-    assert_eq!(withdraw(&["a"]).unwrap().published.pushed, 1);
+    assert_eq!(town.withdraw(&["a"]).unwrap().published.pushed, 1);
     assert_eq!(town.rows(), "b=two");
     town.commit(&["UPDATE issues SET title = 'EDITED-AFTER-WITHDRAWAL' WHERE id = 'a'"]);
     town.publish();
@@ -377,7 +412,7 @@ fn a_withdrawn_row_is_not_published_again_and_its_history_stays() {
     for (key, text) in
         [(&["a"][..], "nothing to withdraw"), (&["b", "c"], "the primary key of issues is (id)")]
     {
-        let refused = withdraw(key).unwrap_err().to_string();
+        let refused = town.withdraw(key).unwrap_err().to_string();
         assert!(refused.contains(text), "{refused}");
     }
 }
@@ -424,17 +459,27 @@ fn remotes_that_fail_lose_nothing() {
     town.commit(&[&format!("{INSERT} ('a', 'one', 'closed', NULL, 1)")]);
     let empty = PublicRemote::empty();
     let rule = town.with(|config| config.remote = empty.url());
-    town.refused(&rule, &["no branch", "ledger publish DB --init"]);
+    town.refused(&rule, &["no branch", "ledger publish beads --init"]);
     let published = town.try_publish(&rule, How { init: true, ..How::default() }).unwrap();
     assert_eq!(published.pushed, 2);
-    // Gone: it is neither waited for nor pushed anew.
+    // Gone: it is neither waited for nor pushed anew, and nothing is got ready for it.
     empty.git(&["-C", empty.path().to_str().unwrap(), "update-ref", "-d", "refs/dolt/data"]);
     town.commit(&[&format!("{INSERT} ('b', 'two', 'closed', NULL, 1)")]);
     town.refused(&rule, &["rewritten", "what was pushed there before is gone"]);
-    assert_eq!(town.rows(), "a=one,b=two", "the ledger itself is up to date");
-    // To another repository goes all of it.
-    let moved = town.publish();
-    assert_eq!((moved.pushed, moved.rows.len()), (3, 0));
+    assert_eq!(town.rows(), "a=one");
+    // Not even if nothing is known of it any more.
+    for file in ["ledgers.json", "pushes.json"] {
+        std::fs::remove_file(town.notes().with_file_name(file)).unwrap();
+    }
+    town.branchline.context.remotes.records.forget_seen("beads_ledger");
+    town.branchline.context.remotes.ledgers.change("beads_ledger", |noted| *noted = Noted::default());
+    town.refused(&rule, &["rewritten", "what was pushed there before is gone"]);
+    // To another repository goes all of it, but only if that is wanted.
+    town.refused(&town.rule, &["its remote is another one now", "--move", "ledger rebuild beads"]);
+    assert!(!town.public.everything().has("one"));
+    let moved = town.try_publish(&town.rule, How { moved: true, ..How::default() }).unwrap();
+    assert_eq!((moved.pushed, moved.rows.as_slice()), (3, &[("issues".to_owned(), 1)][..]));
+    assert_eq!(town.publish().pushed, 0, "it is known to be there now");
 }
 
 /// The same with the ledger in the settings, so that it is published by itself and asked for by commands.

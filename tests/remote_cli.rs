@@ -396,4 +396,13 @@ fn what_is_remembered_survives_a_restart_and_dolts_remotes_are_brought_in_line()
     let pushed = branchline.json(&["push", "a"]);
     assert_eq!(pushed[0]["outcome"], "up to date", "{pushed}");
     assert_eq!(root.row("SELECT url FROM dolt_remotes"), repository.file_url());
+    drop((root, branchline));
+    // The repository was emptied: nothing is pushed there until somebody says that it is meant.
+    repository.delete_data();
+    let branchline = Alone::start_in(directory.path());
+    let pushed = branchline.json(&["push", "a"]);
+    assert_eq!(pushed[0]["outcome"], "rewritten", "{pushed}");
+    branchline.json(&["remote", "add", "a", &repository.file_url()]);
+    watch::until(DEADLINE, "it is filled anew", || repository.data());
+    branchline.await_up_to_date("a");
 }

@@ -11,6 +11,8 @@ pub enum LedgerWork {
         init: bool,
         /// Take back uncommitted changes that somebody made in the ledger.
         discard: bool,
+        /// Bring all of its history to its new remote.
+        moved: bool,
     },
     /// `LEDGER VERIFY`
     Verify {

@@ -74,8 +74,17 @@ pub fn follow(client: &mut ConsoleClient, id: u32) -> Result<Followed, Failure> 
     let mut interrupts = client.interrupts()?;
     // Draws nothing where stderr is no terminal.
     let bar = ProgressBar::new_spinner();
+    let mut was_there = false;
     loop {
-        let seen = client.query(&format!("SHOW JOB {id}")).map_err(|failure| unsure(failure, id))?;
+        let seen = match client.query(&format!("SHOW JOB {id}")) {
+            Ok(seen) => seen,
+            // That is an answer. Of one that was there it may mean that Branchline was started anew.
+            Err(Failure::Failed(text)) if !was_there && text.starts_with("there is no job") => {
+                return Err(Failure::Failed(text));
+            }
+            Err(failure) => return Err(unsure(failure, id)),
+        };
+        was_there = true;
         let get = |column: &str| {
             let at = seen.columns.iter().position(|name| name == column)?;
             seen.rows.first()?.get(at)?.clone()

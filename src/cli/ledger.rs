@@ -37,6 +37,7 @@ pub struct StatusArgs {
 Examples:
   branchline ledger publish
   branchline ledger publish beads --init     makes a first branch in an empty repository
+  branchline ledger publish beads --move     after `remote` was changed: brings all of its history there
 
 Branchline publishes by itself after commits on main: this is for when you want to wait for it.")]
 pub struct PublishArgs {
@@ -48,6 +49,9 @@ pub struct PublishArgs {
     /// Take back uncommitted changes that somebody made in the ledger's database
     #[arg(long)]
     discard: bool,
+    /// Bring all of its history to another `remote` than before, also what was withdrawn since
+    #[arg(long = "move")]
+    moved: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,8 +59,8 @@ pub struct PublishArgs {
 Examples:
   branchline ledger verify beads
 
-Checks every row of every commit against the source, that no excluded column is there, and that no text of a row that is not
-published, nor of an excluded column, is anywhere in the clone, byte by byte.")]
+Checks every row of every commit against the source, that no excluded column is there, and that no text or JSON string of a row
+that is not published, nor of an excluded column, is anywhere in the clone, byte by byte.")]
 pub struct VerifyArgs {
     /// Database [default: all that have a ledger]
     db: Option<String>,
@@ -127,7 +131,8 @@ fn publish(context: &Context, args: &PublishArgs) -> Result<(), Failure> {
     let names: Vec<String> = args.db.iter().map(|name| quote(name)).collect();
     let init = if args.init { " INIT" } else { "" };
     let discard = if args.discard { " DISCARD" } else { "" };
-    let sql = format!("LEDGER PUBLISH{init}{discard} {}", names.join(", "));
+    let moved = if args.moved { " MOVE" } else { "" };
+    let sql = format!("LEDGER PUBLISH{init}{discard}{moved} {}", names.join(", "));
     followed(context, sql.trim_end(), published_line)
 }
 
@@ -136,9 +141,15 @@ fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
     followed(context, &format!("LEDGER VERIFY{database}"), |table, row| {
         let get = |column| table.cell(row, column).unwrap_or("?");
         let database = get("database");
+        let gone = match get("not_comparable") {
+            "0" | "?" => String::new(),
+            count => format!(
+                " ({count} more can't be compared: main's commits that they are of are not there any more)"
+            ),
+        };
         match table.cell(row, "text") {
             None => format!(
-                "{database}: verified {} commits, {} chunks ({} bytes); {} texts that are not public were looked for, none found",
+                "{database}: verified {} commits{gone}, {} chunks ({} bytes); {} texts that are not public were looked for, none found",
                 get("commits"),
                 get("chunks"),
                 get("bytes"),

@@ -9,7 +9,7 @@ use super::assigned::{AddedRemote, AddedRemotes};
 use super::call::{CallError, RemoteSession};
 use super::fetch::{any_branch, is_empty};
 use super::git::{self, GitError};
-use super::ledger::scratch::Scratch;
+use super::ledger::{self, scratch::Scratch};
 use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
 use super::target::{not_pushed_to, register};
@@ -61,6 +61,11 @@ pub async fn add(
     progress: &Progress,
 ) -> Result<Added, String> {
     let AddRemote { database, url, name, init } = request;
+    if ledger::is_ledger(context, &database) {
+        return Err(format!(
+            "{database} is a public ledger: where it goes is `remote` in its [remotes.DATABASE.ledger]"
+        ));
+    }
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
     let Some(database) = listing.database(&database).map(str::to_owned) else {
         return Err(format!("there is no database {database}; `branchline rig list` shows them"));
@@ -107,6 +112,11 @@ pub async fn add(
     let mut session = RemoteSession::open(context, &database, true).await.map_err(said)?;
     let sql = format!("SELECT url FROM dolt_remotes WHERE name = {}", sql_literal(&name));
     let before: Option<String> = session.value(&sql).await.map_err(said)?;
+    // The tracking branches of one that is known are proof of an earlier push, and whoever adds it says that it is meant.
+    if refs.dolt_data.is_none() && before.is_some() {
+        let forget = format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&name));
+        session.rows(&forget).await.map_err(said)?;
+    }
     register(&mut session, &name, &url).await.map_err(said)?;
     let mut found = "no Dolt data yet";
     if refs.dolt_data.is_some() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fetch::{FetchError, Source};
+use super::ledger;
 use super::turns::Turn;
 use crate::branch::finish::FinishError;
 use crate::branch::incoming::{Incoming, IncomingRequest, bring};
@@ -45,6 +46,12 @@ pub enum PullError {
     /// Nothing came.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// What Branchline alone writes.
+    #[error(
+        "{0} is a public ledger, and nothing is ever merged into it. Where its remote has more than it has, it was restored \
+         from an older backup (`branchline clone URL {0} --replace` takes what is there) or somebody else pushed"
+    )]
+    Ledger(String),
     /// It is another database's.
     #[error(
         "{remote} has no commit in common with main of {database}: it is another database. Nothing was changed. \
@@ -101,6 +108,9 @@ pub async fn pull(
     request: &PullRequest,
     progress: &Progress,
 ) -> Result<Pulled, PullError> {
+    if ledger::is_ledger(context, &request.database) {
+        return Err(PullError::Ledger(request.database.clone()));
+    }
     let source = Source::find(context, &request.database, request.remote.as_deref()).await?;
     progress.step(format!("wait for the turn at {}", source.name), None);
     let turn = source.turn(context).await;

@@ -25,19 +25,31 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// How a push ended, before it is written down.
 #[derive(Debug, Default)]
-struct Ended {
-    outcome: Option<Outcome>,
+pub(super) struct Ended {
+    pub(super) outcome: Option<Outcome>,
     text: String,
-    commits: u64,
+    pub(super) commits: u64,
     bytes: Option<u64>,
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
 }
 
 /// Why it went no further.
-struct Stop {
-    outcome: Outcome,
-    text: String,
+pub(super) struct Stop {
+    pub(super) outcome: Outcome,
+    pub(super) text: String,
 }
+
+/// What is at a remote.
+pub(super) struct There {
+    refs: git::Refs,
+    /// What was seen there before.
+    known: Option<Seen>,
+    /// Its main.
+    pub(super) head: Option<String>,
+}
+
+/// A moment's branch for a push of one commit and nothing that came after it.
+const EXACTLY: &str = "branchline-push";
 
 impl Stop {
     fn new(outcome: Outcome, text: impl Into<String>) -> Self {
@@ -121,25 +133,36 @@ pub(super) fn came_to_nothing(why: Why, outcome: Outcome, text: String) -> Recor
 }
 
 async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mut Ended) -> Result<(), Stop> {
-    let left = || until.saturating_duration_since(Instant::now());
-    let repository = target.url.repository();
-    let known = context.remotes.records.seen(&target.database, &repository);
-    let refs = git::refs(&target.url, left().min(LOOK_MAX)).await?;
+    let left = until.saturating_duration_since(Instant::now());
+    let refs = git::refs(&target.url, left.min(LOOK_MAX)).await?;
+    let mut session = RemoteSession::open(context, &target.database, true).await?;
+    let there = look(context, &mut session, target, refs, until).await?;
+    let head = main(&mut session).await?;
+    reach(context, &mut session, target, there, Want { head: &head, exactly: false, until }, ended).await
+}
+
+/// Where the remote's main is. Its commits are here then. The session is in the database.
+pub(super) async fn look(
+    context: &Context,
+    session: &mut RemoteSession,
+    target: &Target,
+    refs: git::Refs,
+    until: Instant,
+) -> Result<There, Stop> {
     if refs.branches == 0 {
         return Err(Stop::new(Outcome::NoBranch, "the repository has no branch"));
     }
-    let mut session = RemoteSession::open(context, &target.database, true).await?;
-    register(&mut session, &target.name, &target.url).await?;
-    let head = main(&mut session).await?;
+    register(session, &target.name, &target.url).await?;
+    let known = context.remotes.records.seen(&target.database, &target.url.repository());
     // Not in a database that was restored from before it was pushed.
     let has_known = match &known {
-        Some(known) => has_commit(&mut session, &known.head).await?,
+        Some(known) => has_commit(session, &known.head).await?,
         None => false,
     };
-    let theirs = match (&refs.dolt_data, &known) {
-        (None, None) => None,
+    let head = match (&refs.dolt_data, &known) {
+        (None, None) if fetched_head(session, target).await?.is_none() => None,
         // Dolt would loop for ever over a push to what it thinks is there.
-        (None, Some(_)) => {
+        (None, _) => {
             let text = "refs/dolt/data is gone from the repository, which had it before";
             return Err(Stop::new(Outcome::Rewritten, text));
         }
@@ -148,21 +171,47 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
         }
         (Some(_), _) => {
             let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
-            match session.call(&fetch, left()).await {
+            match session.call(&fetch, until.saturating_duration_since(Instant::now())).await {
                 // Its data has no main.
                 Err(CallError::Refused(text)) if is_empty(&text) => {
-                    if let Some(other) = any_branch(&mut session, &target.name, left()).await? {
-                        merge_base(&mut session, &other, &head).await?;
+                    let left = until.saturating_duration_since(Instant::now());
+                    if let Some(other) = any_branch(session, &target.name, left).await? {
+                        let head = main(session).await?;
+                        merge_base(session, &other, &head).await?;
                     }
                     None
                 }
                 fetched => {
                     fetched?;
-                    fetched_head(&mut session, target).await?
+                    fetched_head(session, target).await?
                 }
             }
         }
     };
+    Ok(There { refs, known, head })
+}
+
+/// What a remote is to have.
+pub(super) struct Want<'a> {
+    pub(super) head: &'a str,
+    /// This commit, and none that main has got since.
+    pub(super) exactly: bool,
+    pub(super) until: Instant,
+}
+
+/// Brings main of a remote to what is wanted, and looks again.
+pub(super) async fn reach(
+    context: &Context,
+    session: &mut RemoteSession,
+    target: &Target,
+    there: There,
+    want: Want<'_>,
+    ended: &mut Ended,
+) -> Result<(), Stop> {
+    let Want { head, exactly, until } = want;
+    let There { refs, known, head: theirs } = there;
+    let left = || until.saturating_duration_since(Instant::now());
+    let repository = target.url.repository();
     let seen = |head: String, data: Option<String>| Seen {
         repository: repository.clone(),
         head,
@@ -170,20 +219,20 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
         at: unix_seconds(SystemTime::now()),
     };
     if let Some(theirs) = &theirs {
-        let base = merge_base(&mut session, theirs, &head).await?;
+        let base = merge_base(session, theirs, head).await?;
         if *theirs == head {
-            ended.seen = Some(seen(head, refs.dolt_data));
+            ended.seen = Some(seen(head.to_owned(), refs.dolt_data));
             ended.outcome = Some(Outcome::UpToDate);
             return Ok(());
         }
         if base != *theirs {
-            let ahead = count(&mut session, &head, theirs).await?;
+            let ahead = count(session, head, theirs).await?;
             ended.commits = ahead;
             let is_later = match &known {
                 // All that comes after it was fetched with it.
                 Some(known) => {
-                    has_commit(&mut session, &known.head).await?
-                        && merge_base(&mut session, &known.head, theirs).await? == known.head
+                    has_commit(session, &known.head).await?
+                        && merge_base(session, &known.head, theirs).await? == known.head
                 }
                 None => true,
             };
@@ -201,24 +250,27 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
         }
     }
     let before = size(context, target).await;
-    let push = format!("CALL DOLT_PUSH({}, 'main')", sql_literal(&target.name));
-    session.call(&push, left()).await?;
+    push(session, target, (head, exactly), left()).await?;
     // Before the fetch: what somebody else pushes between the two is looked at again next time.
     let data = git::refs(&target.url, left().min(LOOK_MAX)).await?.dolt_data;
     // Dolt answers by what it remembers of the remote: only a look there tells.
     let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
     session.call(&fetch, left()).await?;
-    let there = fetched_head(&mut session, target).await?;
+    let there = fetched_head(session, target).await?;
     let (Some(there), Some(data)) = (there, data) else {
         return Err(Stop::new(Outcome::DoltError, "Dolt says that it pushed, and the remote has nothing"));
     };
-    if merge_base(&mut session, &head, &there).await? != head {
+    let has_it = match exactly {
+        true => there == head,
+        false => merge_base(session, head, &there).await? == head,
+    };
+    if !has_it {
         let text = format!("Dolt says that it pushed {head}, and the remote is at {there}");
         return Err(Stop::new(Outcome::DoltError, text));
     }
     // More than there was at the beginning, if somebody committed meanwhile.
     ended.commits = match &theirs {
-        Some(theirs) => count(&mut session, theirs, &there).await?,
+        Some(theirs) => count(session, theirs, &there).await?,
         None => {
             let sql = format!("SELECT COUNT(*) FROM dolt_log({})", sql_literal(&there));
             session.value(&sql).await?.unwrap_or(0)
@@ -227,6 +279,27 @@ async fn run(context: &Arc<Context>, target: &Target, until: Instant, ended: &mu
     ended.bytes = before.zip(size(context, target).await).map(|(before, after)| after.saturating_sub(before));
     ended.seen = Some(seen(there, Some(data)));
     ended.outcome = Some(Outcome::Pushed);
+    Ok(())
+}
+
+/// Main as it is now, or exactly this commit.
+async fn push(
+    session: &mut RemoteSession,
+    target: &Target,
+    (head, exactly): (&str, bool),
+    limit: Duration,
+) -> Result<(), Stop> {
+    let name = sql_literal(&target.name);
+    if !exactly {
+        session.call(&format!("CALL DOLT_PUSH({name}, 'main')"), limit).await?;
+        return Ok(());
+    }
+    // One that a crash left is moved.
+    session.rows(&format!("CALL DOLT_BRANCH('-f', '{EXACTLY}', {})", sql_literal(head))).await?;
+    let pushed = session.call(&format!("CALL DOLT_PUSH({name}, '{EXACTLY}:main')"), limit).await;
+    let dropped = session.rows(&format!("CALL DOLT_BRANCH('-D', '{EXACTLY}')")).await;
+    pushed?;
+    dropped?;
     Ok(())
 }
 

@@ -89,6 +89,7 @@ impl Remotes {
             problems: Mutex::default(),
         };
         // Only the start's settings were given, without what was added or the town wants.
+        super::ledger::sweep(&config.state_dir);
         let told = remotes.added.as_ref().err().cloned();
         let added = remotes.added.as_ref().map(AddedRemotes::all).unwrap_or_default();
         let (settings, mut problems) = remotes.files.read(&added, &config.remotes);
@@ -113,8 +114,8 @@ impl Remotes {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether anything changed.
-    pub(super) fn set_settings(&self, settings: RemotesConfig, problems: Vec<String>) -> bool {
+    /// Other settings from now on, until the files change; whether anything changed.
+    pub fn set_settings(&self, settings: RemotesConfig, problems: Vec<String>) -> bool {
         let mut told = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         for problem in problems.iter().filter(|problem| !told.contains(problem)) {
             tracing::warn!("remotes: {problem}");

@@ -199,7 +199,8 @@ fn end(context: &Context, line: &Line, record: &Record) {
     let mut schedule = context.remotes.schedule();
     // Not of one that was removed or configured anew meanwhile.
     if let Some(target) = schedule.targets.get(&line.database).filter(|target| line_of(target) == *line) {
-        context.alerts.note(&target.database, &target.url.to_string(), record.outcome, &record.text);
+        let (remote, advice) = (target.url.to_string(), record.outcome.advice());
+        context.alerts.note(&target.database, &remote, record.outcome, &record.text, advice);
     }
     let now = tokio::time::Instant::now().into_std();
     schedule.core.end(&line.database, record.outcome.is_well(), jitter(), now);

@@ -29,8 +29,8 @@ pub(super) async fn run(
     progress: &Progress,
 ) -> Result<Done, String> {
     match work {
-        LedgerWork::Publish { databases, init, discard } => {
-            publish(context, databases, How { init, discard }, progress).await
+        LedgerWork::Publish { databases, init, discard, moved } => {
+            publish(context, databases, How { init, discard, moved }, progress).await
         }
         LedgerWork::Verify { database } => verified(context, database, progress).await,
         LedgerWork::Withdraw { database, table, key } => {
@@ -121,8 +121,17 @@ async fn verified(
     progress: &Progress,
 ) -> Result<Done, String> {
     let named: Vec<String> = database.into_iter().collect();
-    let mut table =
-        Table::new(["database", "outcome", "commits", "chunks", "bytes", "texts", "head", "text"]);
+    let mut table = Table::new([
+        "database",
+        "outcome",
+        "commits",
+        "not_comparable",
+        "chunks",
+        "bytes",
+        "texts",
+        "head",
+        "text",
+    ]);
     let (mut failed, rules) = (0, rules(context, &named)?);
     let count = rules.len();
     for rule in rules {
@@ -140,6 +149,7 @@ async fn verified(
             database.into(),
             if problems.is_empty() { "verified" } else { "failed" }.into(),
             seen.as_ref().map(|seen| seen.commits as u64).into(),
+            seen.as_ref().map(|seen| seen.not_comparable as u64).into(),
             seen.as_ref().map(|seen| seen.chunks as u64).into(),
             seen.as_ref().map(|seen| seen.bytes).into(),
             seen.as_ref().map(|seen| seen.texts as u64).into(),

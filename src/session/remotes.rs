@@ -14,10 +14,13 @@ use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
 use crate::remote::ledger;
 use crate::remote::turns::{Held, Turn};
+use crate::statement::attribution::Attributed;
 use crate::statement::classify::Kind;
+use crate::statement::effects::{Class, Effect, Effects};
 use crate::statement::fate;
 use crate::statement::relay;
-use crate::statement::transaction::Does;
+use crate::statement::transaction::{Does, Unit};
+use crate::statement::written::target;
 use crate::wire::response::ErrInfo;
 
 /// Past a push's own time limit it is over.
@@ -73,18 +76,45 @@ impl AtRemotes {
 }
 
 impl Session {
-    /// Why a command that only writes to public ledgers is not run: what is there is published.
-    pub fn refuses_ledger(&self, job: &Job) -> Option<ErrInfo> {
-        let writes = matches!(job.unit.does, Does::Dml | Does::CommitsItself | Does::Anything);
-        let mut lanes = job.unit.writes.iter();
-        let first = lanes.next().filter(|_| writes)?.database();
-        let is_ledger = |database: &str| ledger::is_ledger(&self.context, database);
-        if !is_ledger(first) || !lanes.all(|lane| is_ledger(lane.database())) {
+    /// The public ledger that a command may write to. Of what nobody can tell what it writes, none: should it be one,
+    /// nothing is published any more.
+    pub(super) fn ledger_written(
+        &self,
+        unit: &Unit,
+        effects: &Effects,
+        attributed: &Attributed,
+        text: &[u8],
+    ) -> Option<String> {
+        let may_write = matches!(unit.does, Does::Dml | Does::CommitsItself | Does::Anything);
+        if !may_write || attributed.unattributable || attributed.writes.anything {
             return None;
         }
+        let is_ledger = |database: &&String| ledger::is_ledger(&self.context, database);
+        let Attributed { writes, .. } = attributed;
+        let written =
+            writes.branches.iter().map(|(database, _)| database).chain(&writes.databases).find(is_ledger)?;
+        match effects.statements.as_slice() {
+            [Effect { class: Class::DatabaseDdl, qualifiers, .. }] => {
+                qualifiers.iter().map(|qualifier| &qualifier.database).find(is_ledger).cloned()
+            }
+            // What it reads is counted among what it writes.
+            [_] if effects.whole => {
+                let current = || self.state.database.as_deref()?.split(['/', '@']).next().map(str::to_owned);
+                let target = target(text).map(|database| database.or_else(current));
+                let is_elsewhere = target.flatten().is_some_and(|database| !is_ledger(&&database));
+                (!is_elsewhere).then(|| written.clone())
+            }
+            _ => Some(written.clone()),
+        }
+    }
+
+    /// Why a command that writes to a public ledger is not run: what is there is published.
+    pub fn refuses_ledger(&self, job: &Job) -> Option<ErrInfo> {
+        let ledger = job.unit.ledger.as_ref()?;
         let text = format!(
-            "{first} is a public ledger, which only Branchline writes: what is there is published for ever. `branchline ledger \
-             withdraw` takes a row back; [remotes] in branchline.toml says what is published"
+            "{ledger} is a public ledger, which only Branchline writes: what is there is published for ever. `branchline ledger \
+             withdraw` takes a row back; [remotes] in branchline.toml says what is published. Its rows can be copied with \
+             INSERT … SELECT"
         );
         Some(ErrInfo::new(1290, "HY000", text))
     }

@@ -162,6 +162,7 @@ impl Session {
         }
         self.take_lanes_into(&attributed, &mut unit).await;
         unit.peer = peer_written(&unit, &text);
+        unit.ledger = self.ledger_written(&unit, &effects, &attributed, &text);
         let opaque = match effects.statements.iter().any(|effect| is_opaque(effect, &text)) {
             true => Some(WhyNot::SessionState),
             false => self.opaque_text(incoming, plan, &attributed, &unit),

@@ -6,7 +6,7 @@ use crate::admin::ledger::LedgerWork;
 use crate::admin::remotes::{RemoteView, RemoteWork};
 use crate::admin::tokens::Tokens;
 
-const PUBLISH: &str = "LEDGER PUBLISH [INIT] [DISCARD] ['database'[, 'database' …]]";
+const PUBLISH: &str = "LEDGER PUBLISH [INIT] [DISCARD] [MOVE] ['database'[, 'database' …]]";
 const VERIFY: &str = "LEDGER VERIFY ['database']";
 const WITHDRAW: &str = "LEDGER WITHDRAW 'database' 'table' KEY 'value'[, 'value' …]";
 const REBUILD: &str = "LEDGER REBUILD 'database'";
@@ -35,8 +35,9 @@ pub(super) fn work(tokens: &mut Tokens) -> Option<Result<RemoteWork, Refusal>> {
 fn publish(tokens: &mut Tokens) -> Result<LedgerWork, Refusal> {
     let init = tokens.take_words(&["INIT"]);
     let discard = tokens.take_words(&["DISCARD"]);
+    let moved = tokens.take_words(&["MOVE"]);
     let databases = names(tokens, "LEDGER PUBLISH", PUBLISH)?;
-    Ok(LedgerWork::Publish { databases, init, discard })
+    Ok(LedgerWork::Publish { databases, init, discard, moved })
 }
 
 fn withdraw(tokens: &mut Tokens) -> Result<LedgerWork, Refusal> {
@@ -68,12 +69,13 @@ mod tests {
 
     #[test]
     fn what_may_be_asked() {
-        let publish = |databases: &[&str], init, discard| {
+        let publish = |databases: &[&str], init, discard, moved| {
             let databases = databases.iter().map(|name| (*name).to_owned()).collect();
-            Ok(RemoteWork::Ledger(LedgerWork::Publish { databases, init, discard }))
+            Ok(RemoteWork::Ledger(LedgerWork::Publish { databases, init, discard, moved }))
         };
-        assert_eq!(parsed("LEDGER PUBLISH"), publish(&[], false, false));
-        assert_eq!(parsed("ledger publish init 'a', 'b'"), publish(&["a", "b"], true, false));
+        assert_eq!(parsed("LEDGER PUBLISH"), publish(&[], false, false, false));
+        assert_eq!(parsed("ledger publish init 'a', 'b'"), publish(&["a", "b"], true, false, false));
+        assert_eq!(parsed("ledger publish discard move 'a'"), publish(&["a"], false, true, true));
         let withdrawn = parsed("LEDGER WITHDRAW 'a' 'issues' KEY 'bd-1', '2'");
         let want = LedgerWork::Withdraw {
             database: "a".to_owned(),

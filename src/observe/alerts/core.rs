@@ -201,15 +201,8 @@ impl Core {
     ///
     /// Whatever is well ends all of its alerts. A failure ends only what it proves wrong: a remote that can't be reached
     /// says nothing about credentials, and one that was only read says nothing about those that a push needs.
-    pub fn remote_outcome(
-        &mut self,
-        database: &str,
-        remote: &str,
-        outcome: Outcome,
-        text: &str,
-        now: u64,
-    ) -> Vec<Action> {
-        let said = Said { database, remote, text, advice: outcome.advice() };
+    pub fn remote_outcome(&mut self, outcome: Outcome, said: Said<'_>, now: u64) -> Vec<Action> {
+        let Said { database, remote, text, advice } = said;
         let mut actions = Vec::new();
         if outcome.is_well() {
             self.unwell.remove(&line(database, remote));
@@ -246,7 +239,7 @@ impl Core {
         // A clock that was set back.
         unwell.since = unwell.since.min(now);
         unwell.text = format!("{outcome}: {text}");
-        unwell.advice = outcome.advice().to_owned();
+        advice.clone_into(&mut unwell.advice);
         actions.extend(self.tick(now));
         actions
     }

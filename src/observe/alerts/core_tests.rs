@@ -16,6 +16,17 @@ fn shown(actions: &[Action]) -> Vec<String> {
     actions.iter().map(one).collect()
 }
 
+fn tried(
+    core: &mut Core,
+    database: &str,
+    remote: &str,
+    outcome: Outcome,
+    text: &str,
+    now: u64,
+) -> Vec<Action> {
+    core.remote_outcome(outcome, Said { database, remote, text, advice: outcome.advice() }, now)
+}
+
 #[test]
 fn one_story_after_another() {
     use Outcome::{Auth, Behind, NoBranch, Pushed, Rejected, Rewritten, Timeout, Unreachable, UpToDate};
@@ -100,7 +111,7 @@ fn one_story_after_another() {
         let mut core = well();
         for (now, outcome, want) in steps {
             let actions = match outcome {
-                Some(outcome) => core.remote_outcome("Beads", "origin", *outcome, "no", *now),
+                Some(outcome) => tried(&mut core, "Beads", "origin", *outcome, "no", *now),
                 None => core.tick(*now),
             };
             assert_eq!(shown(&actions), *want, "{story}, second {now}");
@@ -111,24 +122,24 @@ fn one_story_after_another() {
 #[test]
 fn remotes_and_databases_are_told_apart_but_not_by_case() {
     let mut core = well();
-    assert_eq!(core.remote_outcome("a", "x", Outcome::Auth, "", 1).len(), 1);
-    assert_eq!(core.remote_outcome("a", "y", Outcome::Auth, "", 1).len(), 1);
-    assert_eq!(core.remote_outcome("b", "x", Outcome::Auth, "", 1).len(), 1);
-    assert_eq!(core.remote_outcome("A", "x", Outcome::Auth, "", 1).len(), 0);
-    assert_eq!(core.remote_outcome("A", "y", Outcome::Pushed, "", 2).len(), 1);
+    assert_eq!(tried(&mut core, "a", "x", Outcome::Auth, "", 1).len(), 1);
+    assert_eq!(tried(&mut core, "a", "y", Outcome::Auth, "", 1).len(), 1);
+    assert_eq!(tried(&mut core, "b", "x", Outcome::Auth, "", 1).len(), 1);
+    assert_eq!(tried(&mut core, "A", "x", Outcome::Auth, "", 1).len(), 0);
+    assert_eq!(tried(&mut core, "A", "y", Outcome::Pushed, "", 2).len(), 1);
     assert_eq!(core.raised().len(), 2);
 }
 
 #[test]
 fn a_removed_remote_ends_its_alerts_but_not_those_of_backups() {
     let mut core = well();
-    core.remote_outcome("a", "x", Outcome::Auth, "", 1);
+    tried(&mut core, "a", "x", Outcome::Auth, "", 1);
     let said = Said { database: "a", remote: "/backups", text: "full", advice: "" };
     assert!(core.raise(Kind::Backup, said, 2).is_some());
     assert_eq!(shown(&core.forget("A", 3)), ["-auth 1"]);
     assert!(core.tick(2000).is_empty(), "it is not failing any more");
-    core.remote_outcome("A", "x", Outcome::Auth, "", 2001);
-    core.remote_outcome("A", "y", Outcome::Auth, "", 2002);
+    tried(&mut core, "A", "x", Outcome::Auth, "", 2001);
+    tried(&mut core, "A", "y", Outcome::Auth, "", 2002);
     assert_eq!(shown(&core.keep(|database, remote| (database, remote) == ("a", "y"), 2003)), ["-auth 2001"]);
     assert_eq!(shown(&core.forget("a", 2004)), ["-auth 2002"]);
     assert_eq!(core.raised().len(), 1);
@@ -138,10 +149,10 @@ fn a_removed_remote_ends_its_alerts_but_not_those_of_backups() {
 #[test]
 fn the_last_text_is_shown_and_what_is_over_is_kept_for_a_day() {
     let mut core = well();
-    core.remote_outcome("a", "x", Outcome::Auth, "first", 1);
-    core.remote_outcome("a", "x", Outcome::Auth, "second", 2);
+    tried(&mut core, "a", "x", Outcome::Auth, "first", 1);
+    tried(&mut core, "a", "x", Outcome::Auth, "second", 2);
     assert_eq!(core.raised()[0].text, "second");
-    core.remote_outcome("a", "x", Outcome::Pushed, "", 10);
+    tried(&mut core, "a", "x", Outcome::Pushed, "", 10);
     let untold: Vec<Event> = core.untold().into_iter().map(|(_, event)| event).collect();
     assert_eq!(untold, [Event::Raised, Event::Cleared]);
     core.tick(10 + CLEARED_KEPT_S);
@@ -212,7 +223,7 @@ proptest! {
                     } else {
                         first_failure[at].get_or_insert(now);
                     }
-                    core.remote_outcome(database, remote, outcome, "text", now)
+                    tried(&mut core, database, remote, outcome, "text", now)
                 }
                 Step::Tick => core.tick(now),
                 Step::Forget(at) => {

@@ -63,7 +63,7 @@ mod tests {
     async fn what_was_raised_is_there_after_a_restart_and_is_not_raised_again() {
         let dir = tempfile::tempdir().unwrap();
         let alerts = Alerts::load(dir.path());
-        alerts.note("beads", "https://bob:hunter2@h/a", Outcome::Auth, "no https://bob:hunter2@h/a");
+        alerts.note("beads", "https://bob:hunter2@h/a", Outcome::Auth, "no https://bob:hunter2@h/a", "");
         alerts.save().await.unwrap();
         let path = dir.path().join(NAME);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -76,9 +76,9 @@ mod tests {
         again.save().await.unwrap();
 
         let again = Alerts::load(dir.path());
-        again.note("beads", "https://bob:hunter2@h/a", Outcome::Auth, "no");
+        again.note("beads", "https://bob:hunter2@h/a", Outcome::Auth, "no", "");
         assert_eq!((again.list(false).len(), again.lock().waiting.len()), (1, 0));
-        again.note("beads", "https://bob:hunter2@h/a", Outcome::Pushed, "");
+        again.note("beads", "https://bob:hunter2@h/a", Outcome::Pushed, "", "");
         assert_eq!((again.list(false).len(), again.list(true).len()), (0, 1));
         assert_eq!(again.lock().waiting.len(), 1, "its end");
     }
@@ -105,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let alerts = Alerts::load(dir.path());
         for number in 0..super::super::WAITING_MAX + 5 {
-            alerts.note(&format!("db{number}"), "x", Outcome::Auth, "no");
+            alerts.note(&format!("db{number}"), "x", Outcome::Auth, "no", "");
         }
         assert_eq!(alerts.lock().waiting.len(), super::super::WAITING_MAX);
         let told = alerts.list(false).into_iter().filter_map(|alert| alert.raised_told).collect::<Vec<_>>();

@@ -61,9 +61,10 @@ impl Alerts {
     }
 
     /// A remote was tried. `remote`: its masked URL or its name, the same each time.
-    pub fn note(&self, database: &str, remote: &str, outcome: Outcome, text: &str) {
+    pub fn note(&self, database: &str, remote: &str, outcome: Outcome, text: &str, advice: &str) {
         let (remote, text) = (shown(remote), shown(text));
-        self.change(|core, now| core.remote_outcome(database, &remote, outcome, &text, now));
+        let said = Said { database, remote: &remote, text: &text, advice };
+        self.change(|core, now| core.remote_outcome(outcome, said, now));
     }
 
     /// The database has no remote any more, or other ones.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::LedgerError;
 use super::look::{self, Commit};
 use super::rule::{Rule, WITHDRAWN_TABLE};
-use super::text::count_wrong;
+use super::text::{Checked, count_wrong};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::observe::progress::Progress;
 use crate::remote::call::{CallError, RemoteSession};
@@ -16,36 +16,62 @@ use crate::remote::call::{CallError, RemoteSession};
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Commits in one go; more are a ledger that somebody else filled.
-const COMMITS_MAX: usize = 100_000;
+pub(super) const COMMITS_MAX: usize = 100_000;
 
-/// Checks what `to` has and `from` has not; how many commits these are.
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audited {
+    /// Commits that are as they should be.
+    pub commits: usize,
+    /// Those that can't be compared any more: the source's commits that they name are gone. Each in words.
+    pub gone: Vec<String>,
+}
+
+/// What is wrong with a table of a commit.
+enum Wrong {
+    Rows(u64),
+    All(String),
+    Gone(String),
+}
+
+/// Checks what `to` has and `from` has not.
 pub async fn check(
     session: &mut RemoteSession,
     rule: &Rule,
     from: Option<&str>,
     to: &str,
     progress: &Progress,
-) -> Result<usize, LedgerError> {
+) -> Result<Audited, LedgerError> {
     let commits = look::commits(session, &rule.ledger, from, to, COMMITS_MAX).await?;
     progress.step(format!("check commits of {}", rule.ledger), Some(commits.len() as u64));
+    let mut audited = Audited::default();
     for commit in &commits {
-        check_commit(session, rule, commit).await?;
+        match check_commit(session, rule, commit).await? {
+            None => audited.commits += 1,
+            Some(gone) => audited.gone.push(format!("commit {}: {gone}", commit.hash)),
+        }
         progress.advance(1);
     }
-    Ok(commits.len())
+    Ok(audited)
 }
 
-async fn check_commit(session: &mut RemoteSession, rule: &Rule, commit: &Commit) -> Result<(), LedgerError> {
-    let foreign = |what: String| LedgerError::Foreign {
-        database: rule.database.clone(),
-        ledger: rule.ledger.clone(),
-        what,
-    };
+pub(super) fn foreign(rule: &Rule, what: String) -> LedgerError {
+    LedgerError::Foreign { database: rule.database.clone(), ledger: rule.ledger.clone(), what }
+}
+
+/// `Some`: it can't be compared, and why.
+async fn check_commit(
+    session: &mut RemoteSession,
+    rule: &Rule,
+    commit: &Commit,
+) -> Result<Option<String>, LedgerError> {
+    let foreign = |what: String| foreign(rule, what);
+    let mut gone = None;
     let hash = &commit.hash;
     let tables = look::tables(session, &rule.ledger, hash).await?;
     if commit.parents.is_empty() {
         return match tables.first() {
-            None => Ok(()),
+            None => Ok(None),
             Some(table) => Err(foreign(format!("the first commit, {hash}, has a table {table}"))),
         };
     }
@@ -74,20 +100,20 @@ async fn check_commit(session: &mut RemoteSession, rule: &Rule, commit: &Commit)
         if !rule.has_table(table) {
             return Err(foreign(format!("commit {hash} has a table {table}, which is not published")));
         }
-        let wrong = wrong_rows(session, rule, table, (parent, hash, &stamp.source)).await?;
-        match wrong {
-            Ok(0) => {}
-            Ok(count) => {
+        match wrong_rows(session, rule, table, (parent, hash, &stamp.source)).await? {
+            Wrong::Rows(0) => {}
+            Wrong::Rows(count) => {
                 let rows = if count == 1 { "row" } else { "rows" };
                 return Err(foreign(format!(
                     "commit {hash} has {count} {rows} of {table} that are not as {} has them at {}, or lost them",
                     rule.database, stamp.source
                 )));
             }
-            Err(what) => return Err(foreign(format!("commit {hash}: {what}"))),
+            Wrong::All(what) => return Err(foreign(format!("commit {hash}: {what}"))),
+            Wrong::Gone(what) => gone = Some(what),
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// How many rows of a table are not as they should be, or what is wrong with all of it.
@@ -96,13 +122,14 @@ async fn wrong_rows(
     rule: &Rule,
     table: &str,
     (parent, commit, source): (&str, &str, &str),
-) -> Result<Result<u64, String>, LedgerError> {
+) -> Result<Wrong, LedgerError> {
     let here = look::table(session, &rule.ledger, commit, table).await?;
+    let before = look::table(session, &rule.ledger, parent, table).await?;
     let there = match look::table(session, &rule.database, source, table).await {
         Ok(there) => there,
         // What was published before main was rewritten can't be compared any more once Dolt has collected it.
         Err(LedgerError::Dolt { error: CallError::Refused(said), .. }) => {
-            return Ok(Err(format!(
+            return Ok(Wrong::Gone(format!(
                 "the commit {source} of {} that it came from is not there any more ({said})",
                 rule.database
             )));
@@ -110,27 +137,32 @@ async fn wrong_rows(
         Err(error) => return Err(error),
     };
     let (Some(here), Some(there)) = (here, there) else {
-        return Ok(Err(format!("{} had no table {table} at {source}", rule.database)));
+        return Ok(Wrong::All(format!("{} had no table {table} at {source}", rule.database)));
     };
     if let Some(secret) = here.columns.iter().find(|column| rule.excludes(&column.name)) {
-        return Ok(Err(format!("{table} has the column {}, which is in columns_excluded", secret.name)));
+        return Ok(Wrong::All(format!(
+            "{table} has the column {}, which is in columns_excluded",
+            secret.name
+        )));
     }
     let mut shape = match super::shape::Shape::of(rule, &there.name, &there.columns, there.key) {
         Ok(shape) => shape,
-        Err(what) => return Ok(Err(what)),
+        Err(what) => return Ok(Wrong::All(what)),
     };
     let has = |columns: &[super::shape::Shown], name: &str| {
         columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
     };
     let is_lost = shape.key.iter().find(|name| !has(&here.columns, name)).cloned();
     if let Some(lost) = is_lost {
-        return Ok(Err(format!("{table} has no column {lost}")));
+        return Ok(Wrong::All(format!("{table} has no column {lost}")));
     }
     shape.columns.retain(|column| has(&here.columns, &column.name));
     let kept = shape.kept(&here.columns);
-    let withdrawn = look::withdrawn(session, rule, commit, table).await?;
-    let sql = count_wrong(rule, &shape, &kept, (parent, commit, source), &withdrawn);
-    count(session, rule, &sql).await.map(Ok)
+    let withdrawn = look::withdrawn(session, rule, commit, (table, &shape.key)).await?;
+    let before = before.map(|before| before.columns).unwrap_or_default();
+    let of = Checked { parent, commit, source, before: &before, here: &here.columns };
+    let sql = count_wrong(rule, &shape, &kept, of, &withdrawn);
+    count(session, rule, &sql).await.map(Wrong::Rows)
 }
 
 async fn count(session: &mut RemoteSession, rule: &Rule, sql: &str) -> Result<u64, LedgerError> {

@@ -6,6 +6,7 @@ use mysql_async::Row;
 use super::error::LedgerError;
 use super::rule::{Rule, Stamp, WITHDRAWN_TABLE};
 use super::shape::{Shape, Shown};
+use super::state::{key_of, stored};
 use super::text::{Key, at};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::remote::call::{CallError, RemoteSession};
@@ -221,7 +222,7 @@ pub async fn is_ancestor(
     }
 }
 
-/// All that was withdrawn: tables in lower case, keys as JSON. For a ledger that may be broken in any other way.
+/// All that was withdrawn: tables in lower case, keys as they are noted. For a ledger that may be broken in any other way.
 pub async fn all_withdrawn(
     session: &mut RemoteSession,
     rule: &Rule,
@@ -233,7 +234,21 @@ pub async fn all_withdrawn(
     let sql =
         format!("SELECT LOWER(table_name), row_key FROM {}.{WITHDRAWN_TABLE}", at(&rule.ledger, "main"));
     let rows = session.rows(&sql).await.map_err(LedgerError::at("read what was withdrawn"))?;
-    Ok(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect())
+    let mut all = Vec::new();
+    for (name, row_key) in rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))) {
+        let there = table(session, &rule.ledger, "main", &name).await?;
+        let key = there.and_then(|there| key_of(&row_key, &there.key));
+        all.push((name, key.map_or(row_key, |key| stored(&key))));
+    }
+    Ok(all)
+}
+
+fn no_key(rule: &Rule, table: &str, row_key: &str) -> LedgerError {
+    LedgerError::Foreign {
+        database: rule.database.clone(),
+        ledger: rule.ledger.clone(),
+        what: format!("a row of {WITHDRAWN_TABLE} that is no key of {table}: {row_key}"),
+    }
 }
 
 /// The keys of a table that were withdrawn, as a commit of the ledger (or its branch) has them.
@@ -241,7 +256,7 @@ pub async fn withdrawn(
     session: &mut RemoteSession,
     rule: &Rule,
     commit: &str,
-    table: &str,
+    (table, key): (&str, &[String]),
 ) -> Result<Vec<Key>, LedgerError> {
     let known = tables(session, &rule.ledger, commit).await?;
     if !known.iter().any(|known| known == WITHDRAWN_TABLE) {
@@ -253,14 +268,6 @@ pub async fn withdrawn(
         sql_literal(table)
     );
     let rows = session.rows(&sql).await.map_err(LedgerError::at("read what was withdrawn"))?;
-    rows.iter()
-        .map(|row| {
-            let key = text(row, 0).unwrap_or_default();
-            serde_json::from_str(&key).map_err(|_| LedgerError::Foreign {
-                database: rule.database.clone(),
-                ledger: rule.ledger.clone(),
-                what: format!("a row of {WITHDRAWN_TABLE} that is no key"),
-            })
-        })
-        .collect()
+    let keys = rows.iter().filter_map(|row| text(row, 0));
+    keys.map(|row_key| key_of(&row_key, key).ok_or_else(|| no_key(rule, table, &row_key))).collect()
 }

@@ -10,6 +10,7 @@ pub mod filter;
 mod look;
 mod publish;
 mod push;
+mod rebuild;
 pub mod rule;
 mod run;
 pub mod scratch;
@@ -17,6 +18,7 @@ pub mod search;
 mod shape;
 pub mod state;
 mod status;
+mod take_back;
 mod text;
 pub mod verify;
 mod withdraw;
@@ -26,8 +28,10 @@ use std::time::SystemTime;
 
 pub use error::LedgerError;
 pub use push::{REMOTE, configured_use, ledger_at};
+pub use rebuild::rebuild;
 pub use rule::Rule;
 pub use run::run;
+pub(super) use scratch::sweep;
 pub use status::{LedgerStatus, status};
 pub use withdraw::{STAYS_IN_HISTORY, Withdrawn, withdraw};
 
@@ -37,9 +41,9 @@ use crate::observe::alerts::{self, Kind, Said};
 use crate::observe::bypass::Touch;
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
-use crate::remote::Outcome;
 use crate::remote::call::RemoteSession;
 use crate::remote::turns::Turn;
+use crate::remote::{Outcome, git};
 use crate::session::Context;
 
 /// What the sessions of a ledger's work run under, whatever the server's default is.
@@ -52,6 +56,8 @@ pub struct How {
     pub init: bool,
     /// Take back uncommitted changes that somebody made in the ledger.
     pub discard: bool,
+    /// Its remote is another one now: bring all of its history there.
+    pub moved: bool,
 }
 
 /// What a publishing came to.
@@ -117,15 +123,52 @@ struct Work {
 impl Work {
     async fn begin(context: &Context, rule: &mut Rule) -> Result<Self, LedgerError> {
         let turn = context.remotes.turns.take(&rule.ledger, Some(&rule.config.remote.repository())).await;
+        unchanged(context, rule)?;
+        let listing = context.branches.listing().await;
+        let listing = listing.map_err(|error| LedgerError::at("list databases")(error.into()))?;
+        let Some(database) = listing.database(&rule.database) else {
+            return Err(LedgerError::Refused(format!("there is no database {}", rule.database)));
+        };
+        *rule = Rule::new(database, rule.config.clone());
         let touch = context.bypass.as_ref().map(|bypass| bypass.touch(&rule.ledger));
         let opened = RemoteSession::open(context, &rule.ledger, false).await;
         let mut session = opened.map_err(LedgerError::at("open a connection"))?;
         session.rows(SQL_MODE).await.map_err(LedgerError::at("open a connection"))?;
-        let Some(database) = look::database(&mut session, &rule.database).await? else {
-            return Err(LedgerError::Refused(format!("there is no database {}", rule.database)));
-        };
-        *rule = Rule::new(&database, rule.config.clone());
         Ok(Self { session, _turn: turn, _touch: touch })
+    }
+
+    /// Refuses a ledger that was published elsewhere, unless all of its history is to go to its new remote: then up to
+    /// which commit it was public. And a remote that has lost what was there.
+    async fn moved(
+        &mut self,
+        rule: &Rule,
+        (noted, refs): (&state::Noted, &git::Refs),
+        how: How,
+        is_there: bool,
+    ) -> Result<Option<String>, LedgerError> {
+        let remembered = match is_there {
+            true => push::remembered(&mut self.session, rule).await?,
+            false => None,
+        };
+        let was = match &noted.pushed_to {
+            Some(was) => Some((was.clone(), noted.pushed.clone())),
+            None => remembered.map(|(was, head)| (was, Some(head))),
+        };
+        match was {
+            Some((was, _)) if was == rule.config.remote.repository() && refs.dolt_data.is_none() => {
+                let text = "what was pushed there before is gone";
+                Err(push::failed(rule, Outcome::Rewritten, text.to_owned()))
+            }
+            Some((was, _)) if was != rule.config.remote.repository() && !how.moved => {
+                Err(LedgerError::Moved {
+                    database: rule.database.clone(),
+                    was,
+                    remote: rule.config.remote.to_string(),
+                })
+            }
+            Some((was, pushed)) if was != rule.config.remote.repository() => Ok(pushed),
+            _ => Ok(None),
+        }
     }
 
     /// The ledger's database has to be there.
@@ -142,6 +185,10 @@ pub async fn publish(
     progress: &Progress,
 ) -> Result<Published, LedgerError> {
     let published = publish_once(context, &mut rule, how, progress).await;
+    let published = published.map_err(|error| match error {
+        LedgerError::Dolt { step, error } => LedgerError::Later { step, error },
+        error => error,
+    });
     let failure = published.as_ref().err().map(ToString::to_string);
     note(context, &rule.ledger, move |noted| noted.failure = failure).await;
     tell(context, &rule, &published);
@@ -155,26 +202,52 @@ async fn publish_once(
     progress: &Progress,
 ) -> Result<Published, LedgerError> {
     progress.step(format!("publish {}", rule.database), None);
-    let settings = settings(context);
+    let timeout = settings(context).timeout;
     let mut work = Work::begin(context, rule).await?;
-    push::refuse_mixed(&mut work.session, rule, &settings).await?;
-    if how.init && push::look_there(rule).await?.branches == 0 {
+    let noted = noted(context, rule)?;
+    push::refuse_mixed(&mut work.session, rule, &settings(context)).await?;
+    // While the remote is away nothing is written: whatever came together here would all become public later.
+    let mut refs = push::look_there(rule).await?;
+    if how.init && refs.branches == 0 {
         push::init(rule, &context.config.state_dir).await?;
+        refs = push::look_there(rule).await?;
     }
-    if !work.has_ledger(rule).await? {
-        create(&mut work, rule).await?;
-    } else if how.discard {
+    if refs.branches == 0 {
+        let text = "the repository has no branch, and Dolt's data needs one beside it";
+        return Err(push::failed(rule, Outcome::NoBranch, text.to_owned()));
+    }
+    let is_there = work.has_ledger(rule).await?;
+    let moved_at = work.moved(rule, (&noted, &refs), how, is_there).await?;
+    if !is_there {
+        create(&mut work, rule, &refs).await?;
+    } else if how.discard || noted.changing {
         publish::discard(&mut work.session, rule).await?;
     }
-    let noted = context.remotes.ledgers.of(&rule.ledger);
-    let written = publish::write(&mut work.session, rule, &noted, progress).await?;
+    note(context, &rule.ledger, |noted| noted.changing = false).await;
+    let there = push::look(context, &mut work.session, rule, refs, timeout).await?;
+    let public = there.head.clone().or(moved_at);
+    if !take_back::to_public(context, &mut work.session, rule, public.as_deref(), progress).await? {
+        // What is there does not come before what is here: a push says which way, and does nothing.
+        if there.head.is_none() {
+            return Err(audit::foreign(rule, "a history without the commit that was public".to_owned()));
+        }
+        let head = look::main_of(&mut work.session, &rule.ledger).await?;
+        push::push(context, &mut work.session, rule, there, &head, timeout).await?;
+        return Err(push::failed(rule, Outcome::Behind, "its main is not one of the ledger's".to_owned()));
+    }
+    withdraw::apply(&mut work.session, rule, &context.remotes.ledgers.of(&rule.ledger)).await?;
+    let written = publish::write(context, &mut work.session, rule, progress).await?;
     context.catalog.invalidate_database(&rule.ledger);
-    check_unchecked(context, &mut work, rule, &written.head, progress).await?;
+    let audited = audit::check(&mut work.session, rule, public.as_deref(), &written.head, progress).await?;
+    if let Some(gone) = audited.gone.into_iter().next() {
+        return Err(audit::foreign(rule, gone));
+    }
+    let checked = written.head.clone();
+    note(context, &rule.ledger, |noted| noted.checked = Some(checked)).await;
+    unchanged(context, rule)?;
     progress.step(format!("push {} to {}", rule.ledger, rule.config.remote), None);
-    let repository = rule.config.remote.repository();
-    let was_there = context.remotes.ledgers.of(&rule.ledger).pushed_to.as_ref() == Some(&repository);
-    let pushed = push::push(&mut work.session, rule, was_there, settings.timeout).await?;
-    let seen = written.head.clone();
+    let pushed = push::push(context, &mut work.session, rule, there, &written.head, timeout).await?;
+    let (seen, repository) = (written.head.clone(), rule.config.remote.repository());
     note(context, &rule.ledger, |noted| {
         noted.pushed = Some(seen);
         noted.pushed_to = Some(repository);
@@ -185,12 +258,30 @@ async fn publish_once(
     Ok(Published { database: rule.database.clone(), rows, source, head, pushed })
 }
 
+/// What is noted of the ledger, if all of it can be read.
+fn noted(context: &Context, rule: &Rule) -> Result<state::Noted, LedgerError> {
+    context.remotes.ledgers.check().map_err(LedgerError::Refused)?;
+    Ok(context.remotes.ledgers.of(&rule.ledger))
+}
+
+/// What the settings say now has to be what they said when it was asked for.
+fn unchanged(context: &Context, rule: &Rule) -> Result<(), LedgerError> {
+    match rule_of(context, &rule.database) {
+        Ok(now) if now.config == rule.config => Ok(()),
+        _ => Err(LedgerError::Stale(format!(
+            "the settings of the ledger of {} were changed meanwhile; nothing was published, and it is tried again with \
+             what they say now",
+            rule.database
+        ))),
+    }
+}
+
 /// A ledger's database that is not there is made, if the public repository has no data of one.
-async fn create(work: &mut Work, rule: &Rule) -> Result<(), LedgerError> {
+async fn create(work: &mut Work, rule: &Rule, refs: &git::Refs) -> Result<(), LedgerError> {
     // Before anything is made: what does not fit is told at once.
     let source = look::main_of(&mut work.session, &rule.database).await?;
     look::shapes(&mut work.session, rule, &source).await?;
-    if push::look_there(rule).await?.dolt_data.is_some() {
+    if refs.dolt_data.is_some() {
         return Err(LedgerError::Refused(format!(
             "{} holds Dolt data, and there is no database {} here that they could be of. If they are this ledger's: \
              `branchline clone {} {}`, then publish again. If not: give the ledger an empty repository",
@@ -199,27 +290,6 @@ async fn create(work: &mut Work, rule: &Rule) -> Result<(), LedgerError> {
     }
     let sql = format!("CREATE DATABASE {}", sql_identifier(&rule.ledger));
     work.session.rows(&sql).await.map_err(LedgerError::at("make the ledger's database"))?;
-    Ok(())
-}
-
-/// Checks the commits that were not checked yet.
-async fn check_unchecked(
-    context: &Arc<Context>,
-    work: &mut Work,
-    rule: &Rule,
-    head: &str,
-    progress: &Progress,
-) -> Result<(), LedgerError> {
-    let noted = context.remotes.ledgers.of(&rule.ledger);
-    let from = match noted.checked {
-        Some(checked) if look::is_ancestor(&mut work.session, &rule.ledger, &checked, head).await? => {
-            Some(checked)
-        }
-        _ => None,
-    };
-    audit::check(&mut work.session, rule, from.as_deref(), head, progress).await?;
-    let head = head.to_owned();
-    note(context, &rule.ledger, |noted| noted.checked = Some(head)).await;
     Ok(())
 }
 
@@ -234,16 +304,25 @@ async fn note(
     changed.await.unwrap_or(false)
 }
 
+/// What was withdrawn has to be on disk before anything else is done.
+fn not_noted(context: &Context, rule: &Rule) -> LedgerError {
+    LedgerError::Refused(format!(
+        "what is known of the ledger of {} can't be written to {}: nothing was changed",
+        rule.database,
+        context.config.state_dir.join("ledgers.json").display()
+    ))
+}
+
 /// Tells people, if it needs one of them.
 fn tell(context: &Context, rule: &Rule, published: &Result<Published, LedgerError>) {
     let (ledger, remote) = (rule.ledger.as_str(), rule.config.remote.to_string());
     match published {
         Ok(_) => {
-            context.alerts.note(ledger, &remote, Outcome::UpToDate, "");
+            context.alerts.note(ledger, &remote, Outcome::UpToDate, "", "");
             context.alerts.clear(Kind::Ledger, ledger, &remote);
         }
         Err(LedgerError::Remote { outcome, text, .. }) => {
-            context.alerts.note(ledger, &remote, *outcome, text)
+            context.alerts.note(ledger, &remote, *outcome, text, &error::advice(*outcome, ledger))
         }
         Err(error) if error.needs_somebody() => {
             let text = error.to_string();
@@ -252,48 +331,9 @@ fn tell(context: &Context, rule: &Rule, published: &Result<Published, LedgerErro
                 .alerts
                 .raise(Kind::Ledger, Said { database: ledger, remote: &remote, text: &text, advice });
         }
-        Err(error) => context.alerts.note(ledger, &remote, Outcome::DoltError, &error.to_string()),
+        Err(error) => {
+            let (outcome, text) = (Outcome::DoltError, error.to_string());
+            context.alerts.note(ledger, &remote, outcome, &text, outcome.advice())
+        }
     }
-}
-
-/// Takes the ledger's database away, so that the next publishing begins a new history. The public repository has to be
-/// another one, without data: what was public stays public.
-pub async fn rebuild(
-    context: &Arc<Context>,
-    mut rule: Rule,
-    progress: &Progress,
-) -> Result<Published, LedgerError> {
-    let mut work = Work::begin(context, &mut rule).await?;
-    push::refuse_mixed(&mut work.session, &rule, &settings(context)).await?;
-    let source = look::main_of(&mut work.session, &rule.database).await?;
-    look::shapes(&mut work.session, &rule, &source).await?;
-    if push::look_there(&rule).await?.dolt_data.is_some() {
-        return Err(LedgerError::Refused(format!(
-            "{} holds Dolt data: a new ledger is never pushed over an old one. Set `remote` in [remotes.{}.ledger] to an \
-             empty repository first",
-            rule.config.remote, rule.database
-        )));
-    }
-    let is_there = work.has_ledger(&rule).await?;
-    let mut kept = context.remotes.ledgers.of(&rule.ledger).withdrawn;
-    if is_there {
-        kept.extend(look::all_withdrawn(&mut work.session, &rule).await?);
-    }
-    // What was withdrawn stays so; and its keys are not named in the new one.
-    let noted = note(context, &rule.ledger, |noted| {
-        *noted = state::Noted { withdrawn: kept, ..state::Noted::default() };
-    });
-    if !noted.await {
-        return Err(LedgerError::Refused(format!(
-            "the rows that were withdrawn from the ledger of {} can't be written to {}: nothing was changed",
-            rule.database,
-            context.config.state_dir.join("ledgers.json").display()
-        )));
-    }
-    if is_there {
-        let sql = format!("DROP DATABASE {}", sql_identifier(&rule.ledger));
-        work.session.rows(&sql).await.map_err(LedgerError::at("take the old ledger away"))?;
-    }
-    drop(work);
-    publish(context, rule, How::default(), progress).await
 }

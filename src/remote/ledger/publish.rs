@@ -2,6 +2,7 @@
 //! Does not push. Always: rows and the source's commit that they are of are one Dolt commit; run again after a crash it
 //! goes on, or does nothing; only what main has Dolt-committed is read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::Row;
@@ -12,10 +13,11 @@ use super::look::{self, Head};
 use super::rule::{AUTHOR, Rule, WITHDRAWN_TABLE};
 use super::shape::Shape;
 use super::state::Noted;
-use super::text::{Has, copy_all, copy_changed};
+use super::text::{Has, Key, copy_all, copy_changed};
 use crate::branch::{sql_identifier, sql_literal};
 use crate::observe::progress::Progress;
-use crate::remote::call::RemoteSession;
+use crate::remote::call::{CallError, RemoteSession};
+use crate::session::Context;
 
 /// For one statement that copies rows, or their commit.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -40,9 +42,9 @@ enum Way {
 
 /// Brings the ledger's database up to the head of main. It has to be there.
 pub async fn write(
+    context: &Arc<Context>,
     session: &mut RemoteSession,
     rule: &Rule,
-    noted: &Noted,
     progress: &Progress,
 ) -> Result<Written, LedgerError> {
     let source = look::main_of(session, &rule.database).await?;
@@ -58,19 +60,24 @@ pub async fn write(
             return Err(LedgerError::Changed { database: rule.database.clone(), what });
         }
     }
-    let ways = ways(session, rule, &head, &shapes, &source).await?;
+    let noted = context.remotes.ledgers.of(&rule.ledger);
+    for shape in &shapes {
+        noted_keys(rule, &noted, shape)?;
+    }
+    let ways = ways(context, session, rule, &head, &shapes, &source).await?;
     let done = || Written { head: head.commit.clone(), source: source.clone(), rows: Vec::new() };
     if ways.iter().all(|(_, way)| matches!(way, Way::ChangedSince(since) if *since == source)) {
         return Ok(done());
     }
     progress.step(format!("copy rows into {}", rule.ledger), Some(ways.len() as u64));
-    let copied = copy(session, rule, (&source, noted), &ways, progress).await;
+    let copied = copy(session, rule, (&source, &noted), &ways, progress).await;
     match copied {
-        Ok(Some(rows)) => {
+        Ok(rows) => {
+            super::note(context, &rule.ledger, |noted| noted.changing = false).await;
+            let Some(rows) = rows else { return Ok(done()) };
             let head = look::main_of(session, &rule.ledger).await?;
             Ok(Written { head, source, rows })
         }
-        Ok(None) => Ok(done()),
         Err(error) => {
             // Nothing of it may stay for a later commit; a lost session is rolled back by Dolt.
             let _ = session.rows("ROLLBACK").await;
@@ -79,8 +86,18 @@ pub async fn write(
     }
 }
 
+/// The keys of a table that were withdrawn, from this ledger and from those before it.
+pub(super) fn noted_keys(rule: &Rule, noted: &Noted, shape: &Shape) -> Result<Vec<Key>, LedgerError> {
+    noted.keys(&shape.table, &shape.key, &shape.all).map_err(|key| LedgerError::Unplaced {
+        database: rule.database.clone(),
+        ledger: rule.ledger.clone(),
+        key: format!("{key}, which has other columns now"),
+    })
+}
+
 /// Each table, brought to its shape, and how its rows are found.
 async fn ways<'a>(
+    context: &Arc<Context>,
     session: &mut RemoteSession,
     rule: &Rule,
     head: &Head,
@@ -104,14 +121,21 @@ async fn ways<'a>(
         };
         let compare = committed.as_ref().map(change).transpose()?.is_none_or(|change| change.compare);
         let statements = match &there {
-            None => vec![shape.create(&rule.ledger)],
+            None => vec![(shape.create(&rule.ledger), format!("the table {} is new", shape.table))],
             Some(there) => change(there)?.statements,
         };
-        for statement in statements {
-            session
-                .call(&statement, WRITE_TIMEOUT)
-                .await
-                .map_err(LedgerError::at("change a table of the ledger"))?;
+        for (statement, what) in statements {
+            // What a crash leaves uncommitted is ours then.
+            if !super::note(context, &rule.ledger, |noted| noted.changing = true).await {
+                return Err(super::not_noted(context, rule));
+            }
+            match session.call(&statement, WRITE_TIMEOUT).await {
+                Err(CallError::Refused(said)) => {
+                    let what = format!("{what}, and Dolt can't do the same in the ledger ({said})");
+                    return Err(LedgerError::Changed { database: rule.database.clone(), what });
+                }
+                called => drop(called.map_err(LedgerError::at("change a table of the ledger"))?),
+            }
         }
         let was_there = match &since {
             Some(since) => look::table(session, &rule.database, since, &shape.table).await?,
@@ -140,9 +164,8 @@ async fn copy(
     session.rows(&format!("USE {}", sql_identifier(&rule.database))).await.map_err(step())?;
     session.rows("START TRANSACTION").await.map_err(step())?;
     for (shape, way) in ways {
-        let mut withdrawn = look::withdrawn(session, rule, "main", &shape.table).await?;
-        // Of a ledger before this one.
-        withdrawn.extend(noted.keys(&shape.table).filter(|key| key.len() == shape.key.len()));
+        let mut withdrawn = look::withdrawn(session, rule, "main", (&shape.table, &shape.key)).await?;
+        withdrawn.extend(noted_keys(rule, noted, shape)?);
         let there = look::table(session, &rule.ledger, "main", &shape.table).await?;
         let kept = there.map(|there| shape.kept(&there.columns)).unwrap_or_default();
         let has = Has { withdrawn: &withdrawn, kept: &kept };

@@ -1,18 +1,26 @@
 //! Owns where a ledger may go, and bringing it there.
 //! Does not write rows. Always: a ledger's database has one remote, the public one, and no other database has that one;
-//! only main is pushed, never by force, and "pushed" means seen there.
+//! exactly the commit that was checked is pushed, never by force, and "pushed" means seen there.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{LedgerError, of_text};
-use super::look::{self, text};
+use tokio::time::Instant;
+
+use super::error::LedgerError;
+use super::look::text;
 use super::rule::Rule;
 use super::scratch::Scratch;
 use crate::branch::{sql_identifier, sql_literal};
-use crate::config::RemotesConfig;
+use crate::config::{OnBehind, RemotesConfig};
 use crate::remote::call::{CallError, RemoteSession};
+use crate::remote::core::Why;
+use crate::remote::outcome::Record;
+use crate::remote::push::{self, Ended, Stop, There, Want, fetched_head};
+use crate::remote::target::Target;
 use crate::remote::{Outcome, RemoteUrl, git};
+use crate::session::Context;
 
 /// Dolt's name of the public remote: not the one that pushes of other databases look for.
 pub const REMOTE: &str = "public";
@@ -125,97 +133,90 @@ pub(super) fn failed(rule: &Rule, outcome: Outcome, text: String) -> LedgerError
     }
 }
 
-/// Pushes main of the ledger; the commits that the remote did not have.
-pub async fn push(
+fn stopped(rule: &Rule, stop: Stop) -> LedgerError {
+    failed(rule, stop.outcome, stop.text)
+}
+
+/// The ledger as one that is pushed.
+fn target(rule: &Rule) -> Target {
+    Target {
+        database: rule.ledger.clone(),
+        name: REMOTE.to_owned(),
+        url: rule.config.remote.clone(),
+        on_behind: OnBehind::Alert,
+        heartbeat: true,
+        origin: format!("remotes.{}.ledger", rule.database),
+    }
+}
+
+/// Where the ledger's remote was, and its head there, as Dolt remembers it.
+pub async fn remembered(
     session: &mut RemoteSession,
     rule: &Rule,
-    pushed_before: bool,
-    timeout: Duration,
-) -> Result<u64, LedgerError> {
-    let failed = |outcome, text: &str| failed(rule, outcome, text.to_owned());
-    let there = look_there(rule).await?;
-    if there.branches == 0 {
-        return Err(failed(
-            Outcome::NoBranch,
-            "the repository has no branch, and Dolt's data needs one beside it",
-        ));
-    }
-    // Dolt would wait for ever for what it pushed before.
-    if there.dolt_data.is_none() && pushed_before {
-        return Err(failed(Outcome::Rewritten, "what was pushed there before is gone"));
-    }
-    register(session, rule).await?;
-    let head = look::main_of(session, &rule.ledger).await?;
+) -> Result<Option<(String, String)>, LedgerError> {
+    let there = remotes_of(session, &rule.ledger).await?;
+    let Some((_, url)) = there.into_iter().find(|(name, _)| name == REMOTE) else { return Ok(None) };
     session
         .rows(&format!("USE {}", sql_identifier(&rule.ledger)))
         .await
         .map_err(LedgerError::at("open the ledger"))?;
-    let seen = match there.dolt_data {
-        Some(_) => fetch(session, rule, timeout).await?,
-        None => None,
-    };
-    if seen.as_deref() == Some(head.as_str()) {
-        return Ok(0);
-    }
-    if let Some(seen) = &seen
-        && !look::is_ancestor(session, &rule.ledger, seen, &head).await?
-    {
-        return Err(failed(
-            Outcome::Behind,
-            &format!("its main is {seen}, which {} does not have", rule.ledger),
-        ));
-    }
-    let commits = look::commits(session, &rule.ledger, seen.as_deref(), &head, usize::MAX >> 1).await?.len();
-    let pushed = session.call(&format!("CALL DOLT_PUSH('{REMOTE}', 'main')"), timeout).await;
-    if let Err(error) = pushed {
-        return Err(of_call(rule, &error));
-    }
-    match fetch(session, rule, timeout).await? {
-        Some(seen) if seen == head => Ok(commits as u64),
-        seen => {
-            let seen = seen.unwrap_or_else(|| "nothing".to_owned());
-            Err(failed(Outcome::DoltError, &format!("{head} was pushed, and {seen} is seen there")))
-        }
-    }
+    let head =
+        fetched_head(session, &target(rule)).await.map_err(LedgerError::at("read the remote's head"))?;
+    let repository =
+        RemoteUrl::parse(&url).map_or_else(|_| "another repository".to_owned(), |url| url.repository());
+    Ok(head.map(|head| (repository, head)))
 }
 
-/// The remote's main as it is now.
-async fn fetch(
+/// Sees where the public main is. The ledger has the public remote then, and no other.
+pub async fn look(
+    context: &Context,
     session: &mut RemoteSession,
     rule: &Rule,
+    refs: git::Refs,
     timeout: Duration,
-) -> Result<Option<String>, LedgerError> {
-    let fetched = session.call(&format!("CALL DOLT_FETCH('{REMOTE}', 'main')"), timeout).await;
-    fetched.map_err(|error| of_call(rule, &error))?;
-    let sql = format!("SELECT hash FROM dolt_remote_branches WHERE name = 'remotes/{REMOTE}/main'");
-    let rows = session.rows(&sql).await.map_err(LedgerError::at("read the remote's head"))?;
-    Ok(rows.first().and_then(|row| text(row, 0)))
-}
-
-fn of_call(rule: &Rule, error: &CallError) -> LedgerError {
-    match error {
-        CallError::Timeout(_) => failed(rule, Outcome::Timeout, error.to_string()),
-        _ => {
-            let (outcome, text) = of_text(&error.to_string());
-            failed(rule, outcome, text)
-        }
-    }
-}
-
-/// The ledger has the public remote, where the setting says, and no other.
-async fn register(session: &mut RemoteSession, rule: &Rule) -> Result<(), LedgerError> {
+) -> Result<There, LedgerError> {
     let step = || LedgerError::at("set the remote of the ledger");
-    let url = rule.config.remote.reveal();
-    let there = remotes_of(session, &rule.ledger).await?;
-    if matches!(there.as_slice(), [(name, known)] if name == REMOTE && known == url) {
-        return Ok(());
-    }
+    let others = remotes_of(session, &rule.ledger).await?;
     session.rows(&format!("USE {}", sql_identifier(&rule.ledger))).await.map_err(step())?;
-    for (name, _) in there {
+    for (name, _) in others.into_iter().filter(|(name, _)| name != REMOTE) {
         let sql = format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&name));
         session.rows(&sql).await.map_err(step())?;
     }
-    let sql = format!("CALL DOLT_REMOTE('add', '{REMOTE}', {})", sql_literal(url));
-    session.rows(&sql).await.map_err(|error| step()(error.hiding(&rule.config.remote)))?;
-    Ok(())
+    let looked = push::look(context, session, &target(rule), refs, Instant::now() + timeout).await;
+    looked.map_err(|stop| stopped(rule, stop))
+}
+
+/// Pushes this commit of the ledger, and nothing that came after it; the commits that the remote did not have.
+pub async fn push(
+    context: &Arc<Context>,
+    session: &mut RemoteSession,
+    rule: &Rule,
+    there: There,
+    head: &str,
+    timeout: Duration,
+) -> Result<u64, LedgerError> {
+    let (mut ended, began) = (Ended::default(), Instant::now());
+    session
+        .rows(&format!("USE {}", sql_identifier(&rule.ledger)))
+        .await
+        .map_err(LedgerError::at("open the ledger"))?;
+    let want = Want { head, exactly: true, until: began + timeout };
+    let reached = push::reach(context, session, &target(rule), there, want, &mut ended).await;
+    let reached = reached.map_err(|stop| stopped(rule, stop));
+    let (outcome, text) = match &reached {
+        Ok(()) => (ended.outcome.unwrap_or(Outcome::DoltError), String::new()),
+        Err(LedgerError::Remote { outcome, text, .. }) => (*outcome, text.clone()),
+        Err(error) => (Outcome::DoltError, error.to_string()),
+    };
+    let record = Record {
+        commits: ended.commits,
+        took_ms: began.elapsed().as_millis() as u64,
+        head: ended.seen.as_ref().map(|seen| seen.head.clone()),
+        ..push::came_to_nothing(Why::Commit, outcome, text)
+    };
+    // What is there by now spares a fetch at the next look.
+    let (context, ledger, seen) = (Arc::clone(context), rule.ledger.clone(), ended.seen);
+    let _ = tokio::task::spawn_blocking(move || context.remotes.records.add(&ledger, record, seen)).await;
+    reached?;
+    Ok(if outcome == Outcome::Pushed { ended.commits } else { 0 })
 }

@@ -86,8 +86,10 @@ impl Watch {
     }
 
     fn begin(&mut self, context: &Arc<Context>) {
-        let turns = &context.remotes.turns;
-        for (line, _) in self.core.begin(std::time::Instant::now(), |database| turns.is_held(database)) {
+        let (turns, rules) = (&context.remotes.turns, &self.rules);
+        // It is the ledger that is written, not its source.
+        let is_held = |source: &str| rules.get(source).is_some_and(|rule| turns.is_held(&rule.ledger));
+        for (line, _) in self.core.begin(std::time::Instant::now(), is_held) {
             let Some(rule) = self.rules.get(&line.database).cloned() else {
                 self.core.end(&line.database, false, 0.0, std::time::Instant::now());
                 continue;

@@ -45,8 +45,8 @@ pub struct Shape {
 /// What has to be done to the ledger's table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
-    /// Statements.
-    pub statements: Vec<String>,
+    /// Statements, and what each of them changes.
+    pub statements: Vec<(String, String)>,
     /// Its rows have to be compared with all of the source's, not only with what has changed there.
     pub compare: bool,
 }
@@ -122,13 +122,21 @@ impl Shape {
             let null = if is_key { " NOT NULL" } else { "" };
             match there.iter().find(|there| there.name.eq_ignore_ascii_case(&column.name)) {
                 None => {
-                    change.statements.push(format!("{of_ledger} ADD COLUMN {name} {}", column.declared()));
-                    change.compare = true;
-                }
-                Some(there) if there.kind != column.kind || there.collation != column.collation => {
+                    let statement = format!("{of_ledger} ADD COLUMN {name} {}", column.declared());
                     change
                         .statements
-                        .push(format!("{of_ledger} MODIFY COLUMN {name} {}{null}", column.declared()));
+                        .push((statement, format!("the column {} of {table} is new", column.name)));
+                    change.compare = true;
+                }
+                // A wider one stays: it may hold what the source's own would not take any more.
+                Some(there) if there.collation == column.collation && holds(&there.kind, &column.kind) => {}
+                Some(there) if there.kind != column.kind || there.collation != column.collation => {
+                    let statement = format!("{of_ledger} MODIFY COLUMN {name} {}{null}", column.declared());
+                    let what = format!(
+                        "the column {} of {table} was {} when it was published and is {} now",
+                        column.name, there.kind, column.kind
+                    );
+                    change.statements.push((statement, what));
                     change.compare = true;
                 }
                 Some(_) => {}
@@ -156,14 +164,52 @@ impl Column {
 
     /// Whether two values are the same, byte by byte.
     pub fn is_same(&self, one: &str, other: &str) -> String {
-        match self.collation {
-            Some(_) => format!("CAST({one} AS BINARY) <=> CAST({other} AS BINARY)"),
-            None => format!("{one} <=> {other}"),
-        }
+        same_bytes(self.collation.is_some(), one, other)
     }
 }
 
+/// Whether Dolt's diffs show something of their own under this column's name.
+pub fn is_hidden_in_diffs(column: &str) -> bool {
+    ["commit", "commit_date"].iter().any(|own| own.eq_ignore_ascii_case(column))
+}
+
+/// Whether two values are the same, whatever collation a text has.
+pub fn same_bytes(is_text: bool, one: &str, other: &str) -> String {
+    match is_text {
+        true => format!("CAST({one} AS BINARY) <=> CAST({other} AS BINARY)"),
+        false => format!("{one} <=> {other}"),
+    }
+}
+
+/// Whether a column of the first type holds all that one of the second can hold, in the same form.
+fn holds(there: &str, wanted: &str) -> bool {
+    let parts = |kind: &str| -> Option<(String, u64)> {
+        let (word, length) = kind.strip_suffix(')')?.split_once('(')?;
+        Some((word.to_lowercase(), length.parse().ok()?))
+    };
+    if let (Some((there, length)), Some((wanted, wanted_length))) = (parts(there), parts(wanted)) {
+        let is_sized = ["varchar", "varbinary"].contains(&there.as_str());
+        return is_sized && there == wanted && length >= wanted_length;
+    }
+    let sizes = [
+        &["tinyint", "smallint", "mediumint", "int", "bigint"][..],
+        &["tinyint unsigned", "smallint unsigned", "mediumint unsigned", "int unsigned", "bigint unsigned"],
+        &["tinytext", "text", "mediumtext", "longtext"],
+    ];
+    let at = |sizes: &[&str], kind: &str| sizes.iter().position(|known| known.eq_ignore_ascii_case(kind));
+    sizes
+        .iter()
+        .any(|sizes| at(sizes, there).zip(at(sizes, wanted)).is_some_and(|(there, wanted)| there >= wanted))
+}
+
 fn published(table: &str, shown: &Shown) -> Result<Column, String> {
+    // Dolt's diffs have columns `to_commit` and `to_commit_date` of their own.
+    if is_hidden_in_diffs(&shown.name) {
+        return Err(format!(
+            "Dolt can't compare the column {} of {table} between two commits; put it into columns_excluded",
+            shown.name
+        ));
+    }
     let lower = shown.kind.to_lowercase();
     let is_cast = lower.starts_with("enum(") || lower.starts_with("set(");
     if is_cast {
@@ -231,6 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn a_wider_column_stays() {
+        for (there, wanted, want) in [
+            ("varchar(20)", "varchar(10)", true),
+            ("varchar(20)", "varchar(20)", true),
+            ("varchar(10)", "varchar(20)", false),
+            ("char(20)", "char(10)", false),
+            ("decimal(10,2)", "decimal(8,2)", false),
+            ("bigint", "int", true),
+            ("int", "int unsigned", false),
+            ("text", "varchar(10)", false),
+            ("longtext", "text", true),
+            ("datetime(6)", "datetime", false),
+        ] {
+            assert_eq!(holds(there, wanted), want, "{there} for {wanted}");
+        }
+    }
+
+    #[test]
     fn tables_that_cannot_be_published() {
         let refused = |excluded: &[&str], key: &[&str]| {
             let key = key.iter().map(|name| (*name).to_owned()).collect();
@@ -238,6 +302,10 @@ mod tests {
         };
         assert!(refused(&[], &[]).contains("no primary key"));
         assert!(refused(&["id"], &["id"]).contains("in the primary key"));
+        let with = [issues(), vec![shown("Commit_Date", "int")]].concat();
+        let hidden = Shape::of(&rule(&[]), "issues", &with, vec!["id".to_owned()]).unwrap_err();
+        assert!(hidden.contains("Commit_Date of issues") && hidden.contains("columns_excluded"), "{hidden}");
+        assert!(Shape::of(&rule(&["commit_date"]), "issues", &with, vec!["id".to_owned()]).is_ok());
     }
 
     #[test]
@@ -252,8 +320,9 @@ mod tests {
         there[2].kind = "int".to_owned();
         there.remove(1);
         let change = shape.change(&rule, &there, &key).unwrap();
+        let statements: Vec<&str> = change.statements.iter().map(|(sql, _)| sql.as_str()).collect();
         assert_eq!(
-            change.statements,
+            statements,
             [
                 "ALTER TABLE `beads_ledger`.`issues` ADD COLUMN `status` varchar(255) COLLATE utf8mb4_0900_bin",
                 "ALTER TABLE `beads_ledger`.`issues` MODIFY COLUMN `n` int unsigned"

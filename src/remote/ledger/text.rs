@@ -3,11 +3,11 @@
 //! written into the ledger's database, not even for a moment.
 
 use super::rule::Rule;
-use super::shape::Shape;
+use super::shape::{Shape, Shown, is_hidden_in_diffs, same_bytes};
 use crate::branch::{sql_identifier, sql_literal};
 
-/// A key that was withdrawn: for each column of the primary key its value.
-pub type Key = Vec<String>;
+/// A key that was withdrawn: columns and their values.
+pub type Key = Vec<(String, String)>;
 
 /// `` `beads/HASH` ``: the database as it was committed.
 pub fn at(database: &str, commit: &str) -> String {
@@ -19,10 +19,9 @@ fn list(names: impl Iterator<Item = String>) -> String {
 }
 
 /// Rows of this key, columns of the row named by `prefix`.
-pub fn is_key(shape_key: &[String], key: &Key, prefix: &str) -> String {
-    let parts: Vec<String> = shape_key
+pub fn is_key(key: &Key, prefix: &str) -> String {
+    let parts: Vec<String> = key
         .iter()
-        .zip(key)
         .map(|(column, value)| {
             format!("{} <=> {}", sql_identifier(&format!("{prefix}{column}")), sql_literal(value))
         })
@@ -30,8 +29,14 @@ pub fn is_key(shape_key: &[String], key: &Key, prefix: &str) -> String {
     format!("({})", parts.join(" AND "))
 }
 
-fn is_none_of(shape: &Shape, withdrawn: &[Key]) -> String {
-    withdrawn.iter().map(|key| format!(" AND NOT {}", is_key(&shape.key, key, ""))).collect()
+fn is_none_of(withdrawn: &[Key]) -> String {
+    withdrawn.iter().map(|key| format!(" AND NOT {}", is_key(key, ""))).collect()
+}
+
+/// Rows of any of these keys.
+pub fn is_any_of(keys: &[Key], prefix: &str) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| is_key(key, prefix)).collect();
+    if keys.is_empty() { "FALSE".to_owned() } else { format!("({})", keys.join(" OR ")) }
 }
 
 /// What the ledger has, besides the source.
@@ -52,9 +57,7 @@ pub fn copy_all(rule: &Rule, shape: &Shape, commit: &str, has: Has<'_>) -> Strin
 /// Puts those into the ledger that match at `to` and have changed since `from`. For a session that is in the source.
 /// `None`: Dolt's diff can't show this table's columns.
 pub fn copy_changed(rule: &Rule, shape: &Shape, from: &str, to: &str, has: Has<'_>) -> Option<String> {
-    let is_hidden =
-        |name: &String| ["commit", "commit_date"].iter().any(|own| own.eq_ignore_ascii_case(name));
-    if shape.all.iter().any(is_hidden) {
+    if shape.all.iter().any(|name| is_hidden_in_diffs(name)) {
         return None;
     }
     let renamed = shape
@@ -81,7 +84,7 @@ fn copy(rule: &Rule, shape: &Shape, source: &str, has: Has<'_>) -> String {
         "SELECT {} FROM {source} WHERE ({}){}",
         list(values),
         rule.config.filter,
-        is_none_of(shape, has.withdrawn)
+        is_none_of(has.withdrawn)
     );
     let into = format!("REPLACE INTO {}.{}", sql_identifier(&rule.ledger), sql_identifier(&shape.table));
     if has.kept.is_empty() {
@@ -101,13 +104,28 @@ fn copy(rule: &Rule, shape: &Shape, source: &str, has: Has<'_>) -> String {
     )
 }
 
+/// A commit of the ledger that is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked<'a> {
+    /// The one before it.
+    pub parent: &'a str,
+    /// Itself.
+    pub commit: &'a str,
+    /// The source's, which its rows are of.
+    pub source: &'a str,
+    /// The columns of the table as the parent has it.
+    pub before: &'a [Shown],
+    /// As it has them itself.
+    pub here: &'a [Shown],
+}
+
 /// Counts rows that a commit of the ledger has and should not, or that it lost. For a session that is in the ledger.
 /// `kept`: columns that the ledger has and the source has no more.
 pub fn count_wrong(
     rule: &Rule,
     shape: &Shape,
     kept: &[String],
-    (parent, commit, source): (&str, &str, &str),
+    of: Checked<'_>,
     withdrawn: &[Key],
 ) -> String {
     let to = |name: &str| format!("d.{}", sql_identifier(&format!("to_{name}")));
@@ -127,23 +145,33 @@ pub fn count_wrong(
         let before = format!("d.{}", sql_identifier(&format!("from_{name}")));
         format!("({0} IS NULL OR {0} <=> {before})", to(name))
     }));
-    let is_withdrawn = |prefix: &str| -> String {
-        let keys: Vec<String> = withdrawn.iter().map(|key| is_key(&shape.key, key, prefix)).collect();
-        if keys.is_empty() { "FALSE".to_owned() } else { format!("({})", keys.join(" OR ")) }
-    };
+    // Dolt calls a row modified whose column has got another type, or that has got an empty column.
+    let is_as_before: Vec<String> = of
+        .here
+        .iter()
+        .map(|column| {
+            let [to, from] = ["to_", "from_"].map(|side| sql_identifier(&format!("{side}{}", column.name)));
+            match of.before.iter().any(|before| before.name.eq_ignore_ascii_case(&column.name)) {
+                true => same_bytes(column.collation.is_some(), &to, &from),
+                false => format!("{to} IS NULL"),
+            }
+        })
+        .collect();
     format!(
-        "SELECT COUNT(*) FROM (SELECT * FROM dolt_diff({}, {}, {}) WHERE NOT (diff_type = 'removed' AND {})) AS d \
+        "SELECT COUNT(*) FROM (SELECT * FROM dolt_diff({}, {}, {}) WHERE NOT (diff_type = 'removed' AND {}) \
+         AND NOT (diff_type = 'modified' AND {})) AS d \
          LEFT JOIN (SELECT {values}, 1 AS branchline_matches FROM {}.{} WHERE ({})) AS s ON {} \
          WHERE d.diff_type = 'removed' OR s.branchline_matches IS NULL OR {} OR NOT ({})",
-        sql_literal(parent),
-        sql_literal(commit),
+        sql_literal(of.parent),
+        sql_literal(of.commit),
         sql_literal(&shape.table),
-        is_withdrawn("from_"),
-        at(&rule.database, source),
+        is_any_of(withdrawn, "from_"),
+        is_as_before.join(" AND "),
+        at(&rule.database, of.source),
         sql_identifier(&shape.table),
         rule.config.filter,
         on.join(" AND "),
-        is_withdrawn("to_"),
+        is_any_of(withdrawn, "to_"),
         same.join(" AND ")
     )
 }
@@ -153,7 +181,6 @@ mod tests {
     use super::*;
     use crate::config::LedgerConfig;
     use crate::remote::RemoteUrl;
-    use crate::remote::ledger::shape::Shown;
 
     #[test]
     fn rows_are_filtered_where_they_are_read() {
@@ -171,7 +198,12 @@ mod tests {
         });
         let mut shape = Shape::of(&rule, "t", &shown, vec!["id".to_owned()]).unwrap();
         assert_eq!(
-            copy_all(&rule, &shape, "abc", Has { withdrawn: &[vec!["it's".to_owned()]], kept: &[] }),
+            copy_all(
+                &rule,
+                &shape,
+                "abc",
+                Has { withdrawn: &[vec![("id".to_owned(), "it's".to_owned())]], kept: &[] }
+            ),
             "REPLACE INTO `b``d_ledger`.`t` (`id`, `s`) SELECT `id`, `s` FROM `b``d/abc`.`t` WHERE (s = 'x' OR s = 'y') \
              AND NOT (`id` <=> 'it''s')"
         );

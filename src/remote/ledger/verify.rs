@@ -39,6 +39,8 @@ pub struct Verified {
     pub head: String,
     /// Commits that were compared with the source.
     pub commits: usize,
+    /// Commits that can't be compared: the source's commits that they are of are not there any more.
+    pub not_comparable: usize,
     /// Chunks of Dolt's that were searched.
     pub chunks: usize,
     /// Bytes that were searched, decompressed.
@@ -76,7 +78,9 @@ pub async fn verify(
     let here = look::main_of(session, &rule.ledger).await?;
     if look::is_ancestor(session, &rule.ledger, &verified.head, &here).await? {
         match audit::check(session, &rule, None, &verified.head, progress).await {
-            Ok(count) => verified.commits = count,
+            Ok(audited) => {
+                (verified.commits, verified.not_comparable) = (audited.commits, audited.gone.len());
+            }
             Err(error @ (LedgerError::Foreign { .. } | LedgerError::Changed { .. })) => {
                 verified.problems.push(error.to_string());
             }
@@ -206,16 +210,22 @@ fn search(objects: &Path, texts: &Texts) -> std::io::Result<Searched> {
     }
 }
 
-/// All values of excluded columns, and those of rows that do not match now.
+/// All texts of excluded columns, and those of rows that do not match now. Numbers and dates are stored in another form
+/// than they are shown in, and are not looked for.
 async fn private_texts(session: &mut RemoteSession, rule: &Rule) -> Result<Texts, LedgerError> {
     let head = look::main_of(session, &rule.database).await?;
     let shapes = look::shapes(session, rule, &head).await?;
     let mut texts = Texts::default();
     for shape in shapes {
+        let Some(there) = look::table(session, &rule.database, &head, &shape.table).await? else { continue };
         let table = format!("{}.{}", super::text::at(&rule.database, "main"), sql_identifier(&shape.table));
-        for column in &shape.all {
-            let name = sql_identifier(column);
-            let rows = match rule.excludes(column) {
+        for column in &there.columns {
+            let is_json = column.kind.eq_ignore_ascii_case("json");
+            if !is_json && column.collation.is_none() {
+                continue;
+            }
+            let name = sql_identifier(&column.name);
+            let rows = match rule.excludes(&column.name) {
                 true => "TRUE".to_owned(),
                 false => format!("({}) IS NOT TRUE", rule.config.filter),
             };
@@ -223,12 +233,43 @@ async fn private_texts(session: &mut RemoteSession, rule: &Rule) -> Result<Texts
                 format!("SELECT DISTINCT CAST({name} AS CHAR) FROM {table} WHERE {rows} LIMIT {TEXTS_MAX}");
             let rows = session.call(&sql, CHECK_TIMEOUT).await;
             let rows = rows.map_err(LedgerError::at("read what is not public"))?;
+            let called = format!("{} of {}", column.name, shape.table);
             for value in rows.iter().filter_map(|row| text(row, 0)) {
-                texts.add(value.as_bytes(), &format!("{column} of {}", shape.table));
+                match is_json {
+                    true => strings(&value, &mut |string| texts.add(plain(string).as_bytes(), &called)),
+                    false => texts.add(value.as_bytes(), &called),
+                }
             }
         }
     }
     Ok(texts)
+}
+
+/// Each string of a JSON document; Dolt stores it without the blanks with which it is shown.
+fn strings(json: &str, found: &mut dyn FnMut(&str)) {
+    fn walk(value: &serde_json::Value, found: &mut dyn FnMut(&str)) {
+        match value {
+            serde_json::Value::String(string) => found(string),
+            serde_json::Value::Array(values) => values.iter().for_each(|value| walk(value, found)),
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    found(name);
+                    walk(value, found);
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Ok(value) = serde_json::from_str(json) {
+        walk(&value, found);
+    }
+}
+
+/// The longest piece of a string that stands in JSON as it is.
+fn plain(string: &str) -> &str {
+    let is_escaped =
+        |c: char| c.is_control() || matches!(c, '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+    string.split(is_escaped).max_by_key(|piece| piece.len()).unwrap_or_default()
 }
 
 /// What was published once is no secret, wherever else it stands. Each of these rows was checked against the source.
@@ -257,4 +298,18 @@ async fn forget_public(
     }
     texts.forget(&public);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_json_are_looked_for_one_by_one() {
+        let mut found = Vec::new();
+        let json = r#"{"name": ["one text", {"b": "say \"hello there\" to"}], "n": 123456789}"#;
+        strings(json, &mut |string| found.push(plain(string).to_owned()));
+        found.sort();
+        assert_eq!(found, ["b", "hello there", "n", "name", "one text"]);
+    }
 }

@@ -247,7 +247,7 @@ async fn fetch_one(context: &Arc<Context>, line: &Line) {
     // Not of one that was removed meanwhile.
     let of = peers(context, &line.database).into_iter().find(|of| of.name.eq_ignore_ascii_case(&line.peer));
     if let Some(peer) = of {
-        context.alerts.note(&line.database, &peer.url.to_string(), outcome, &text);
+        context.alerts.note(&line.database, &peer.url.to_string(), outcome, &text, outcome.advice());
     }
 }
 

@@ -18,6 +18,7 @@ impl Unit {
             does: Does::Nothing,
             writes: BTreeSet::new(),
             peer: None,
+            ledger: None,
             reads: Reads::default(),
             dolt: false,
             dolt_commit: false,
@@ -40,6 +41,8 @@ pub struct Unit {
     pub writes: BTreeSet<LaneKey>,
     /// A branch that is only read, which it would write to.
     pub peer: Option<LaneKey>,
+    /// A public ledger that it would write to.
+    pub ledger: Option<String>,
     /// What its answer depends on.
     pub reads: Reads,
     /// It is one of Dolt's procedures.
