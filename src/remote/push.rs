@@ -163,7 +163,8 @@ pub(super) async fn look(
         (None, None) if fetched_head(session, target).await?.is_none() => None,
         // Dolt would loop for ever over a push to what it thinks is there.
         (None, _) => {
-            let text = "refs/dolt/data is gone from the repository, which had it before";
+            let text = "refs/dolt/data is gone from the repository, which had it before. If it was emptied on purpose: \
+                        `branchline restart`, then `branchline remote add` it again";
             return Err(Stop::new(Outcome::Rewritten, text));
         }
         (Some(data), Some(Seen { head, data: Some(then), .. })) if data == then && has_known => {
