@@ -16,11 +16,11 @@ use super::lock::{DirLock, foreign_dolt, path_error};
 use super::process::{Keeper, Launch};
 use super::supervisor::{Running, Shared, Source, Supervisor};
 use super::target::Target;
-use super::{Control, Dolt, Facts, Inner, StartError, State, binary, errors};
+use super::{Control, Dolt, Facts, Inner, StartError, State, binary, errors, moves};
 use crate::config::{Config, DoltSource};
 
 /// A large journal takes minutes to replay.
-const START_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// Never less between SIGTERM and SIGKILL: a kill during a write has corrupted journals.
 const STOP_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// After SIGKILL only the kernel is waited for.
@@ -40,7 +40,8 @@ pub(super) async fn start(config: &Config, shim: PathBuf) -> Result<Dolt, StartE
     for _ in 1..PORT_ATTEMPTS {
         match start_private(config, binary, shim.clone()).await {
             Err(StartError::Failed { output, .. })
-                if output.iter().any(|line| errors::is_address_in_use(line)) => {}
+                if output.iter().any(|line| errors::is_address_in_use(line))
+                    || moves::give_up_doubtful(&config.state_dir, &output) => {}
             result => return result,
         }
     }
@@ -108,9 +109,11 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
         source,
         shared: shared.clone(),
         probe_timeout: config.dolt.health_timeout,
-        data_dir: std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()),
+        data_dir: absolute(&config.data_dir),
+        state_dir: absolute(&config.state_dir),
         started: Some(started_sender),
         running: Running::default(),
+        held: None,
     };
     let guard = finished.clone().drop_guard();
     tokio::spawn(async move {
@@ -120,7 +123,7 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
         drop(guard);
     });
     let dolt = Dolt { inner: Arc::new(Inner { shared, orders, finished }) };
-    let ended = || StartError::Failed { reason: "its supervisor ended".into(), output: vec![] };
+    let ended = || StartError::failed("its supervisor ended");
     match started.await.unwrap_or_else(|_| Err(ended())) {
         Ok(()) => Ok(dolt),
         Err(error) => {
@@ -128,6 +131,10 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
             Err(error)
         }
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn stop_timeout(config: &Config) -> Duration {
@@ -155,7 +162,7 @@ async fn end_previous(previous: &Published, stop_timeout: Duration) -> Result<()
     }
     let reason =
         format!("the previous Branchline's Dolt (pid {}) does not end, not even killed", previous.pid);
-    Err(StartError::Failed { reason, output: vec![] })
+    Err(StartError::failed(reason))
 }
 
 fn running_pid(previous: &Published) -> Option<Pid> {
