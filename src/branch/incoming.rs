@@ -2,6 +2,7 @@
 //! Does not fetch, and touches no other branch. Always: nothing or all of it has happened, main's uncommitted rows are
 //! still there, and run again after a crash it completes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use super::directory::sql_literal;
 use super::finish::{FinishError, OwnRows, Pair, Sides, Undone, hashes};
 use super::fork::revision;
 pub use super::hold::LanesHeld;
-use super::hold::{look, take_lanes};
-use crate::admit::Committed;
+use super::hold::{look, take_keys, take_lanes};
+use crate::admit::{Committed, LaneKey};
 use crate::merge::{MergeError, MergeRequest, TableReport};
 use crate::observe::audit::MergeEnd;
 use crate::observe::progress::Progress;
 use crate::session::Context;
 
+/// All lanes are waited for at once so long, and then given up for a moment: longer than an idle transaction keeps one.
+const EVERY_LANE_ATTEMPT: Duration = Duration::from_secs(4);
+const EVERY_LANE_PAUSE: Duration = Duration::from_millis(100);
 /// In a merge commit's message: which commit was merged.
 const TRAILER: &str = "Branchline-Pull: ";
 
@@ -123,16 +127,38 @@ async fn bring_now(
     come
 }
 
-/// Takes the lanes of every branch of a database, whose place something else takes.
-pub async fn take_all_lanes(
+/// Takes the lane of every branch of every database: nobody is in the middle of a COMMIT. Also of `database`'s main, of
+/// which it may not be known that it has any.
+pub async fn take_every_lane(
     context: &Arc<Context>,
     database: &str,
     who: (&str, &str),
     wait: Duration,
 ) -> Result<LanesHeld, String> {
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let wanted = every_lane(context, database).await?;
+        // In turns with others: who waits for a busy lane holds those before it.
+        let until = deadline.min(tokio::time::Instant::now() + EVERY_LANE_ATTEMPT);
+        let taken = take_keys(context, wanted.clone(), who, until).await;
+        let is_late = tokio::time::Instant::now() >= deadline;
+        match taken {
+            // A branch that was forked meanwhile has a lane that nobody took.
+            Ok(lanes) if every_lane(context, database).await?.is_subset(&wanted) => return Ok(lanes),
+            Ok(_) if is_late => return Err("new branches keep being made; run it again".to_owned()),
+            Err(not_taken) if is_late => return Err(not_taken.to_string()),
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(EVERY_LANE_PAUSE).await;
+    }
+}
+
+async fn every_lane(context: &Context, database: &str) -> Result<BTreeSet<LaneKey>, String> {
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
-    let branches: Vec<&str> = listing.branches(database).collect();
-    take_lanes(context, database, &branches, who, wait).await.map_err(|error| error.to_string())
+    let lanes = listing
+        .databases()
+        .flat_map(|database| listing.branches(database).map(|branch| LaneKey::new(database, branch)));
+    Ok(lanes.chain([LaneKey::new(database, "main")]).collect())
 }
 
 /// Takes the lane of one branch.

@@ -234,6 +234,11 @@ pub(super) fn give_up_doubtful(state_dir: &Path, last_words: &[String]) -> bool 
     }
 }
 
+/// Whether anything is written down.
+pub fn is_pending(state_dir: &Path) -> bool {
+    state_dir.join(FILE).exists()
+}
+
 /// Dolt answers: nothing is in doubt any more. Blocks for files.
 pub(super) fn settle(state_dir: &Path) {
     if let Ok(Some(Moves { moves, .. })) = Moves::read(state_dir)

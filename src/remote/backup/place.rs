@@ -177,7 +177,7 @@ pub fn finish(new: &Path, path: &Path, marker: &Marker) -> io::Result<()> {
 }
 
 /// All that is below is on disk.
-fn sync(dir: &Path) -> io::Result<()> {
+pub fn sync(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() { sync(&path)? } else { File::open(&path)?.sync_all()? }
