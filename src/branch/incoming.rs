@@ -230,11 +230,13 @@ impl Work<'_> {
             }
             self.progress.step("merge", None);
             let tried = match come.how {
-                How::FastForward => self.fast_forward(&mut pair.writer, &own).await,
+                How::FastForward => self.fast_forward(&mut pair.writer, &own, stand.is_dirty).await,
                 How::UpToDate | How::Merged => self.merge(pair, &own, &audit, &mut come).await,
             };
             match tried {
                 Ok(()) => break Ok(()),
+                // There is nothing to undo, or nobody to do it.
+                Err(Undone::Failed(error @ FinishError::HalfWay { .. })) => break Err(error),
                 Err(undone) => {
                     if let Some(error) = own.undone(&mut pair.writer, undone).await? {
                         break Err(error);
@@ -242,6 +244,12 @@ impl Work<'_> {
                 }
             }
         };
+        if let Err(error @ FinishError::HalfWay { .. }) = done {
+            if let Err(error) = audit.ended(MergeEnd::RolledBack(error.to_string())).await {
+                tracing::warn!(%error, "the audit log does not have how the pull ended");
+            }
+            return Err(error);
+        }
         own.forget(&mut pair.writer).await?;
         let head = pair.writer.query_first("SELECT dolt_hashof('HEAD')").await;
         let head: Option<String> = head.map_err(FinishError::at("look at main"))?;
@@ -299,7 +307,7 @@ impl Work<'_> {
 
     /// In two steps, since Dolt moves HEAD outside of transactions: first the rows, then HEAD. The other way round a
     /// crash in between would leave rows that undo what came.
-    async fn fast_forward(&self, writer: &mut Conn, own: &OwnRows<'_>) -> Result<(), Undone> {
+    async fn fast_forward(&self, writer: &mut Conn, own: &OwnRows<'_>, is_dirty: bool) -> Result<(), Undone> {
         let at = FinishError::at;
         let theirs = sql_literal(&self.request.commit);
         own.begin(writer).await?;
@@ -308,14 +316,18 @@ impl Work<'_> {
             return Err(stomped.unwrap_or_else(|| at("move main's rows forward")(error).into()));
         }
         own.put_back(writer).await?;
-        writer.query_drop("SET autocommit = 1").await.map_err(at("commit"))?;
+        if is_dirty {
+            own.check(writer).await?;
+        }
+        let committed = writer.query_drop("SET autocommit = 1").await;
+        committed.map_err(FinishError::half_way("commit", own.swept()))?;
         self.move_head(writer).await?;
         Ok(())
     }
 
     async fn move_head(&self, writer: &mut Conn) -> Result<(), FinishError> {
         let forward = format!("CALL DOLT_RESET('--soft', {})", sql_literal(&self.request.commit));
-        writer.query_drop(forward).await.map_err(FinishError::at("move main forward"))
+        writer.query_drop(forward).await.map_err(FinishError::half_way("move main forward", None))
     }
 
     /// Whether an earlier run was cut off between its two steps: what is staged is just what that commit holds.
@@ -358,7 +370,8 @@ impl Work<'_> {
         );
         let sql = format!("CALL DOLT_COMMIT('-m', {})", sql_literal(&message));
         writer.query_drop(sql).await.map_err(at("commit the merge"))?;
-        writer.query_drop("SET autocommit = 1").await.map_err(at("commit"))?;
+        let committed = writer.query_drop("SET autocommit = 1").await;
+        committed.map_err(FinishError::half_way("commit", own.swept()))?;
         (come.conflicts, come.tables, come.message) = (merged.conflicts(), merged.tables, Some(message));
         Ok(())
     }
