@@ -184,7 +184,9 @@ pub(super) async fn place(work: &mut Work<'_>) -> Result<(), CloneError> {
         let _ = std::fs::remove_dir_all(&dropped);
     }
     Swap::forget(state_dir);
-    match is_ours.map_err(|why| CloneError::Place(format!("{name} is there, but can't be looked at: {why}")))? {
+    match is_ours
+        .map_err(|why| CloneError::Place(format!("{name} is there, but can't be looked at: {why}")))?
+    {
         true => Ok(()),
         false => Err(CloneError::Exists(name.to_owned())),
     }
