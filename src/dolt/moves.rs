@@ -215,10 +215,12 @@ pub(super) fn run(state_dir: &Path, data_dir: &Path, mut moves: Moves) -> Result
 /// at the next start. Blocks for files.
 pub(super) fn give_up_doubtful(state_dir: &Path, last_words: &[String]) -> bool {
     let Ok(Some(moves)) = Moves::read(state_dir) else { return false };
-    let Some(doubtful) = moves.doubtful.filter(|one| {
-        let is_named = |line: &String| errors::unloadable_database(line) == Some(one.from.as_str());
-        moves.moves.is_empty() && last_words.iter().any(is_named)
-    }) else {
+    let is_it = |one: &Move| match last_words.iter().find_map(|line| errors::unloadable_database(line)) {
+        Some(name) => name == one.from,
+        // Which one it is is not told; all others could be opened a moment ago.
+        None => last_words.iter().any(|line| errors::is_corrupt_journal(line)),
+    };
+    let Some(doubtful) = moves.doubtful.filter(|one| moves.moves.is_empty() && is_it(one)) else {
         return false;
     };
     tracing::warn!(

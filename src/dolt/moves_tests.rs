@@ -148,6 +148,12 @@ fn a_doubtful_one_goes_out_of_the_way_only_if_dolt_names_it() {
     place.complete().expect("nothing to do");
     assert!(!says("other") && !place.is_forgotten());
     assert!(says(OLD) && !says(OLD));
+    // Of any but the first it opens, Dolt does not say the name.
+    let doubtful = Moves::new(vec![], Some(Move::new(OLD, format!(".kept/{OLD}"))));
+    doubtful.write(&place.state()).expect("written");
+    assert!(!give_up_doubtful(&place.state(), &["address already in use".to_owned()]));
+    let nameless = "possible data loss detected in journal file at offset 1950: corrupted journal";
+    assert!(give_up_doubtful(&place.state(), &[nameless.to_owned()]));
     assert_eq!(place.text(OLD), some("old"), "not before the next start");
     place.complete().expect("done");
     assert_eq!(place.texts(), [some("new"), None, None]);

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::beside::{Beside, BesideError};
 use super::core::{Policy, Settings};
 use super::files::{Files, Published};
 use super::git;
@@ -25,6 +26,8 @@ pub(super) const START_TIMEOUT: Duration = Duration::from_secs(300);
 const STOP_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// After SIGKILL only the kernel is waited for.
 const KILLED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Opening one database, to see whether that works.
+const OPEN_MAX: Duration = Duration::from_secs(120);
 /// The free port that was chosen may be taken before Dolt binds it.
 const PORT_ATTEMPTS: usize = 3;
 
@@ -37,15 +40,36 @@ pub(super) async fn start(config: &Config, shim: PathBuf) -> Result<Dolt, StartE
         }
         DoltSource::Private { binary } => binary.as_deref(),
     };
-    for _ in 1..PORT_ATTEMPTS {
+    let mut attempts = 1..PORT_ATTEMPTS;
+    loop {
         match start_private(config, binary, shim.clone()).await {
             Err(StartError::Failed { output, .. })
-                if output.iter().any(|line| errors::is_address_in_use(line))
-                    || moves::give_up_doubtful(&config.state_dir, &output) => {}
-            result => return result,
+                if (output.iter().any(|line| errors::is_address_in_use(line))
+                    || moves::give_up_doubtful(&config.state_dir, &output))
+                    && attempts.next().is_some() => {}
+            Err(error) if error.lacks_name() => return Err(named(error, config).await),
+            started => return started,
         }
     }
-    start_private(config, binary, shim).await
+}
+
+/// Finds the database that Dolt can't open: it says which only of the first.
+async fn named(error: StartError, config: &Config) -> StartError {
+    let data_dir = absolute(&config.data_dir);
+    let Ok(beside) = Beside::new(&config.state_dir) else { return error };
+    for entry in std::fs::read_dir(&data_dir).into_iter().flatten().flatten() {
+        let (dir, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if name.starts_with('.') || !dir.join(".dolt").is_dir() {
+            continue;
+        }
+        let opened = beside.run(&["sql", "-q", "SELECT 1"], &dir, OPEN_MAX, |_| {}).await;
+        if let Err(BesideError::Failed(text)) = opened
+            && errors::is_corrupt_journal(&text)
+        {
+            return error.naming(&name, &data_dir);
+        }
+    }
+    error
 }
 
 async fn start_private(config: &Config, binary: Option<&Path>, shim: PathBuf) -> Result<Dolt, StartError> {
