@@ -6,7 +6,10 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use branchline::dolt::State;
 
 use branchline::observe::progress::Progress;
 use branchline::remote::RemoteUrl;
@@ -66,10 +69,17 @@ fn names(dir: &Path) -> Vec<String> {
 
 fn nothing_is_left(server: &Embedded) {
     let config = &server.context.config;
-    let dropped = names(&config.data_dir.join(".dolt_dropped_databases"));
-    assert!(!dropped.iter().any(|name| name.starts_with("branchline-")), "{dropped:?}");
+    assert!(!config.data_dir.join(".branchline_clones").exists());
+    assert!(names(&config.data_dir.join(".dolt_dropped_databases")).is_empty());
     assert!(names(&config.state_dir.join("dolt-beside")).is_empty());
-    assert!(!config.state_dir.join("clone.json").exists());
+    for name in ["clone.json", "dolt-moves.json"] {
+        assert!(!config.state_dir.join(name).exists(), "{name}");
+    }
+}
+
+/// Of a database's files.
+fn journal(server: &Embedded, database: &str) -> std::path::PathBuf {
+    server.context.config.data_dir.join(database).join(".dolt/noms").join("v".repeat(32))
 }
 
 #[test]
@@ -181,46 +191,251 @@ fn a_clone_that_fails_leaves_nothing_and_says_why() {
 }
 
 #[test]
-fn a_clone_that_was_killed_is_cleaned_up_and_one_that_was_cut_off_is_put_right() {
+fn who_is_connected_elsewhere_goes_on_and_no_acknowledged_write_is_lost() {
+    let bare = Repository::new();
+    let server = Embedded::start(|_| {});
+    pushed(&server, &bare);
+    server.database("other", &["side"]);
+    server.direct("c").run("INSERT INTO t VALUES (9, 'mine')");
+    // Connected since before, and idle; and one in the middle of a transaction on what is replaced.
+    let mut idle = server.login(&Login::root("other"));
+    assert_eq!(idle.row("SELECT COUNT(*) FROM t"), "0");
+    let mut open = server.login(&Login::root("c"));
+    open.run("BEGIN");
+    open.run("INSERT INTO t VALUES (10, 'in a transaction')");
+    let done = AtomicBool::new(false);
+    let (replaced, written) = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4_u32)
+            .map(|writer| {
+                let (server, done) = (&server, &done);
+                scope.spawn(move || {
+                    let branch = if writer % 2 == 0 { "other" } else { "other/side" };
+                    let mut client = server.login(&Login::root(branch));
+                    let (mut acknowledged, mut after) = (Vec::new(), 0);
+                    // Some more when it is over.
+                    for number in 0_u32.. {
+                        let id = writer * 1_000_000 + number;
+                        if client.query(&format!("INSERT INTO t VALUES ({id}, 'w')")).is_ok() {
+                            acknowledged.push(id.to_string());
+                        }
+                        after += u32::from(done.load(Ordering::Relaxed));
+                        if after > 5 {
+                            return (branch, acknowledged);
+                        }
+                    }
+                    unreachable!("there are numbers enough")
+                })
+            })
+            .collect();
+        let replaced = cloned(&server, remote_url(&bare), "c", true);
+        done.store(true, Ordering::Relaxed);
+        let written: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("it ends")).collect();
+        (replaced, written)
+    });
+    let aside = replaced.expect("replaced").replaced.expect("the old one");
+    for (branch, acknowledged) in written {
+        assert!(!acknowledged.is_empty());
+        let there = rows(&mut server.login(&Login::root(branch)), "SELECT id FROM t");
+        let lost: Vec<_> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+        assert!(lost.is_empty(), "{branch}: acknowledged, and not there: {lost:?}");
+    }
+    idle.run("INSERT INTO t VALUES (-7, 'goes on')");
+    assert_eq!(idle.row("SELECT s FROM t WHERE id = -7"), "goes on");
+    // Its transaction is over, and it is told so.
+    assert!(open.query("COMMIT").is_err() || rows(&mut server.login(&Login::root(&aside)), ROWS).len() == 5);
+    assert_eq!(rows(&mut server.login(&Login::root("c")), ROWS), ["1|a", "2|b", "3|c"]);
+    nothing_is_left(&server);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_replaced_and_kept_out_of_dolt_s_sight() {
+    let bare = Repository::new();
+    let server = Embedded::start(|_| {});
+    pushed(&server, &bare);
+    server.database("other", &[]);
+    let kept = server.context.config.data_dir.join(".branchline_replaced");
+    let whole = |server: &Embedded, count: usize| {
+        assert_eq!(rows(&mut server.login(&Login::root("c")), ROWS), ["1|a", "2|b", "3|c"]);
+        assert_eq!(server.direct("other").row("SELECT COUNT(*) FROM t"), "0");
+        assert_eq!(names(&kept).len(), count);
+        nothing_is_left(server);
+    };
+    // Damaged while Dolt has it open: that shows when Dolt is started again, and Dolt would serve nothing.
+    let path = journal(&server, "c");
+    let bytes = fs::read(&path).expect("a journal");
+    let mut damaged = bytes.clone();
+    let (from, to) = (bytes.len() / 3, bytes.len() / 2);
+    damaged[from..to].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    fs::write(&path, &damaged).expect("written");
+    let replaced = cloned(&server, remote_url(&bare), "c", true).expect("replaced");
+    let place = replaced.replaced.expect("the old one");
+    assert!(Path::new(&place).join(".dolt").is_dir() && Path::new(&place).starts_with(&kept), "{place}");
+    let there = fs::read(Path::new(&place).join(".dolt/noms").join("v".repeat(32))).expect("its journal");
+    assert!(there.starts_with(&damaged[..bytes.len()]), "as it was");
+    whole(&server, 1);
+
+    // Cut off: Dolt starts, and the database answers nothing.
+    let pid = |server: &Embedded| match server.context.dolt.state() {
+        State::Ready(ready) => ready.pid,
+        _ => None,
+    };
+    let before = pid(&server).expect("ready");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(journal(&server, "c"))
+        .expect("open")
+        .set_len(0)
+        .expect("cut off");
+    let killed = rustix::process::Pid::from_raw(before.cast_signed()).expect("a process");
+    rustix::process::kill_process(killed, Signal::KILL).expect("killed");
+    watch::until(DEADLINE, "Dolt is back", || pid(&server).filter(|now| *now != before));
+    assert!(server.direct("").query("SELECT * FROM c.dolt_branches").is_err(), "the test shows nothing");
+    let replaced = cloned(&server, remote_url(&bare), "c", true).expect("replaced");
+    assert!(Path::new(&replaced.replaced.expect("the old one")).starts_with(&kept));
+    whole(&server, 2);
+
+    // Something that is no database at all.
+    let dir = server.context.config.data_dir.join("d");
+    fs::create_dir(&dir).expect("made");
+    fs::write(dir.join("notes"), "mine").expect("written");
+    let error = cloned(&server, remote_url(&bare), "d", false).expect_err("it is in the way");
+    assert!(matches!(error, CloneError::InTheWay(_)) && error.to_string().contains(".branchline_replaced"));
+    let replaced = cloned(&server, remote_url(&bare), "d", true).expect("replaced").replaced.expect("kept");
+    assert_eq!(fs::read_to_string(Path::new(&replaced).join("notes")).expect("read"), "mine");
+    assert_eq!(rows(&mut server.direct("d"), ROWS), ["1|a", "2|b", "3|c"]);
+    // What is kept there survives the emptying of what was dropped.
+    server.direct("").run("CALL DOLT_PURGE_DROPPED_DATABASES()");
+    whole(&server, 3);
+}
+
+#[test]
+fn a_name_that_somebody_takes_meanwhile_is_not_taken_from_him() {
+    let bare = Repository::new();
+    let server = Embedded::start(|_| {});
+    pushed(&server, &bare);
+    // Two at once: their turns come one after the other.
+    let (one, two) = std::thread::scope(|scope| {
+        let clone = || cloned(&server, remote_url(&bare), "d", false);
+        let two = scope.spawn(clone);
+        (clone(), two.join().expect("it ends"))
+    });
+    let errors: Vec<_> = [one, two].into_iter().filter_map(Result::err).collect();
+    assert_eq!(errors, [CloneError::Exists("d".to_owned())]);
+    // While it is cloned, somebody makes one.
+    let clones = server.context.config.data_dir.join(".branchline_clones");
+    let error = std::thread::scope(|scope| {
+        let clone = scope.spawn(|| cloned(&server, remote_url(&bare), "e", false));
+        let mut client = server.direct("");
+        watch::until(DEADLINE, "it clones", || (clones.exists() || clone.is_finished()).then_some(()));
+        client.run("CREATE DATABASE e");
+        clone.join().expect("it ends").expect_err("somebody was faster")
+    });
+    assert_eq!(error, CloneError::Exists("e".to_owned()));
+    assert_eq!(rows(&mut server.direct("e"), "SHOW TABLES"), Vec::<String>::new(), "it is the other one");
+    nothing_is_left(&server);
+}
+
+#[test]
+fn what_was_cut_off_when_a_new_name_was_taken_is_put_right() {
     let bare = Repository::new();
     let server = Embedded::start(|_| {});
     pushed(&server, &bare);
     let config = &server.context.config;
-    // Killed while it was cloning.
+    let clones = config.data_dir.join(".branchline_clones");
     let dropped = config.data_dir.join(".dolt_dropped_databases");
-    fs::create_dir_all(dropped.join("branchline-clone-1-d/.dolt/noms")).expect("made");
+    let fresh = clones.join("1-1-0/database");
+    let written = |replaces: bool, name: &str, aside: &str| {
+        let text = format!(
+            r#"{{"version": 2, "database": "{name}", "replaces": {replaces}, "aside": {aside}, "fresh": "{}"}}"#,
+            fresh.display()
+        );
+        fs::write(config.state_dir.join("clone.json"), text).expect("written");
+    };
+    // One whose directory is where something is made.
+    let made = || {
+        cloned(&server, remote_url(&bare), "e", false).expect("cloned");
+        server.direct("").run("DROP DATABASE e");
+        fs::create_dir_all(clones.join("1-1-0")).expect("made");
+        fs::rename(dropped.join("e"), &fresh).expect("moved");
+    };
+    let clean_up = || {
+        server.run(clean_up(&server.context));
+        nothing_is_left(&server);
+    };
+    // Killed while it was cloning; when it was about to take the name; when it is among the dropped ones; when it has it.
+    fs::create_dir_all(clones.join("1-1-0/database/.dolt/noms")).expect("made");
     fs::create_dir_all(config.state_dir.join("dolt-beside/1-1/home")).expect("made");
-    server.run(clean_up(&server.context));
+    clean_up();
+    made();
+    written(false, "e", "null");
+    clean_up();
+    assert!(server.direct("").query("SELECT * FROM e.t").is_err());
+    for has_name in [false, true] {
+        made();
+        written(false, "e", "null");
+        fs::rename(&fresh, dropped.join("e")).expect("moved");
+        if has_name {
+            server.direct("").run("CALL DOLT_UNDROP('e')");
+        }
+        clean_up();
+        assert_eq!(rows(&mut server.direct("e"), ROWS), ["1|a", "2|b", "3|c"]);
+        server.direct("").run("DROP DATABASE e");
+        server.direct("").run("CALL DOLT_PURGE_DROPPED_DATABASES()");
+    }
+    // A replacement that had not begun, and one that only had to forget the old one's remote.
+    made();
+    written(true, "c", r#""c_replaced_1""#);
+    clean_up();
+    assert_eq!(rows(&mut server.direct("c"), "SELECT name FROM dolt_remotes"), ["origin"]);
+    written(true, "c", r#""c""#);
+    clean_up();
+    assert!(rows(&mut server.direct("c"), "SELECT name FROM dolt_remotes").is_empty());
+    // What can't be read is left alone, and told before anything else is changed.
+    fs::write(config.state_dir.join("clone.json"), "{").expect("written");
+    server.run(branchline::remote::clone::clean_up(&server.context));
+    let error = cloned(&server, remote_url(&bare), "c", true).expect_err("what is it?").to_string();
+    assert!(error.contains("clone.json can't be read"), "{error}");
+    fs::remove_file(config.state_dir.join("clone.json")).expect("removed");
     nothing_is_left(&server);
+}
 
-    // Killed between two steps of giving it its name: the old one is dropped, and not aside yet.
-    let replace = cloned(&server, remote_url(&bare), "e", false).expect("cloned");
-    server.direct("e").run("INSERT INTO t VALUES (7, 'of e')");
-    server.direct("").run("DROP DATABASE c");
-    server.direct("").run("DROP DATABASE e");
-    fs::rename(dropped.join("e"), dropped.join("branchline-clone-2-c")).expect("moved");
-    let swap = format!(
-        r#"{{"version": 1, "database": "c", "aside": "c_replaced_2", "fresh": "{}"}}"#,
-        dropped.join("branchline-clone-2-c").display()
+#[test]
+fn what_holds_the_url_s_credentials_is_ours_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let shelf = tempfile::tempdir().expect("a temporary directory");
+    let repository = Repository::create(&shelf.path().join("r.git"));
+    let http = HttpServer::start(shelf.path());
+    let server = Embedded::start(|_| {});
+    pushed(&server, &repository);
+    let open = http.url_at(http.port(), &repository);
+    let url = open.replacen("://", "://user:secret@", 1);
+    assert_ne!(open, url);
+    let all = || {
+        let mut found = vec![server.context.config.data_dir.join(".branchline_clones")];
+        let mut modes = Vec::new();
+        while let Some(dir) = found.pop() {
+            let Ok(mode) = fs::metadata(&dir).map(|meta| meta.permissions().mode() & 0o777) else { continue };
+            modes.push(mode);
+            found.extend(fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+        modes
+    };
+    std::thread::scope(|scope| {
+        let url = RemoteUrl::parse(&url).expect("a URL");
+        let clone = scope.spawn(|| cloned(&server, url, "d", false));
+        let modes = watch::until(DEADLINE, "it clones", || {
+            Some(all()).filter(|modes| !modes.is_empty() || clone.is_finished())
+        });
+        assert!(modes.is_empty() || modes[0] == 0o700, "{modes:?}");
+        clone.join().expect("it ends").expect("cloned");
+    });
+    let dir = server.context.config.data_dir.join("d/.dolt");
+    assert!(
+        fs::read_to_string(dir.join("repo_state.json")).expect("there").contains("secret"),
+        "the test shows nothing"
     );
-    fs::write(config.state_dir.join("clone.json"), &swap).expect("written");
-    assert_eq!(replace.database, "e");
-    server.run(clean_up(&server.context));
+    assert_eq!(fs::metadata(&dir).expect("there").permissions().mode() & 0o777, 0o700);
     nothing_is_left(&server);
-    assert_eq!(rows(&mut server.direct("c"), ROWS), ["1|a", "2|b", "3|c"], "as before");
-
-    // Killed when the old one was aside: it goes on.
-    cloned(&server, remote_url(&bare), "e", false).expect("cloned");
-    server.direct("e").run("INSERT INTO t VALUES (7, 'of e')");
-    server.direct("").run("DROP DATABASE c");
-    server.direct("").run("DROP DATABASE e");
-    fs::rename(dropped.join("e"), dropped.join("branchline-clone-2-c")).expect("moved");
-    fs::rename(dropped.join("c"), dropped.join("c_replaced_2")).expect("moved");
-    fs::write(config.state_dir.join("clone.json"), &swap).expect("written");
-    server.run(clean_up(&server.context));
-    nothing_is_left(&server);
-    assert_eq!(rows(&mut server.direct("c"), ROWS), ["1|a", "2|b", "3|c", "7|of e"]);
-    assert_eq!(rows(&mut server.direct("c_replaced_2"), ROWS), ["1|a", "2|b", "3|c"]);
 }
 
 #[test]
@@ -288,7 +503,7 @@ fn a_clone_that_hangs_ends_with_branchline_however_that_ends() {
     let branchline = Branchline::start_in(directory.path(), |_| {});
     assert!(names(&state.join("dolt-beside")).is_empty());
     assert!(watch::processes_of(&state.join("dolt-beside")).is_empty());
-    let dropped = names(&data.join(".dolt_dropped_databases"));
-    assert!(dropped.is_empty() && !names(&data).contains(&"c".to_owned()), "{dropped:?}");
+    let left = names(&data);
+    assert!(!left.iter().any(|name| name == "c" || name == ".branchline_clones"), "{left:?}");
     drop(branchline);
 }

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use branchline::config::{Config, DoltSource, Secret};
-use branchline::dolt::{ControlError, Dolt, Ready, StartError, State};
+use branchline::dolt::moves::{Move, Moves};
+use branchline::dolt::{ControlError, Dolt, Ready, RestartError, StartError, State};
 use rustix::process::{Pid, Signal, kill_process};
 use settings::settings;
 use tempfile::TempDir;
@@ -398,6 +399,70 @@ async fn a_killed_branchline_takes_dolt_along_in_order() {
         !town.path().join("data/.dolt/sql-server.info").exists(),
         "it was ended before it could clean up"
     );
+}
+
+/// Directories are renamed while Dolt is stopped; it comes back, and what is uncommitted is still there.
+#[tokio::test]
+async fn it_is_stopped_for_a_moment_to_rename_directories() {
+    let (_town, config, dolt) = started().await;
+    let control = dolt.control();
+    for sql in [
+        "CREATE DATABASE hq",
+        "CREATE TABLE hq.t (id INT PRIMARY KEY)",
+        "INSERT INTO hq.t VALUES (7)",
+        "CREATE DATABASE other",
+    ] {
+        control.execute(sql, vec![]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let (pid, generation) = (ready(&dolt).pid, ready(&dolt).generation);
+    // Somebody is in the middle of something.
+    let mut session = control.dedicated().await.expect("dedicated");
+    session.execute("BEGIN", vec![]).await.expect("begin");
+    session.execute("INSERT INTO hq.t VALUES (8)", vec![]).await.expect("insert");
+    let asked = Instant::now();
+    let moves = vec![Move::new("hq", "hq_before"), Move::new("other", "hq")];
+    dolt.restart_with(Moves::new(moves, None)).await.expect("renamed");
+    println!("stopped, renamed, and ready again: {:?}", asked.elapsed());
+    assert!(ready(&dolt).generation > generation && ready(&dolt).pid != pid);
+    let rows = control.rows("SELECT COUNT(*), MAX(id) FROM hq_before.t", vec![]).await.expect("answer");
+    assert_eq!((rows[0].get::<i64, _>(0), rows[0].get::<i64, _>(1)), (Some(1), Some(7)));
+    assert!(control.rows("SELECT * FROM hq.t", vec![]).await.is_err(), "it is the other one");
+    assert!(dolt.facts().alerts.is_empty() && dolt.facts().last_error.is_none(), "{:?}", dolt.facts());
+    assert!(!config.state_dir.join("dolt-moves.json").exists());
+
+    // What can't be done leaves all as it was, and Dolt serves again.
+    let moves = vec![Move::new("hq", "hq_away"), Move::new("none", "hq")];
+    let error = dolt.restart_with(Moves::new(moves, None)).await.expect_err("there is no such directory");
+    assert!(matches!(&error, RestartError::AsBefore(why) if why.contains("neither is there")), "{error}");
+    wait_for(&dolt, "it is back", |state| matches!(state, State::Ready(_))).await;
+    control.rows("SELECT * FROM hq.dolt_branches", vec![]).await.expect("answer");
+    assert!(!config.state_dir.join("dolt-moves.json").exists());
+    dolt.stop().await;
+    let error = dolt.restart_with(Moves::new(vec![], None)).await.expect_err("it is stopped");
+    assert!(matches!(error, RestartError::AsBefore(_) | RestartError::HalfWay(_)), "{error}");
+}
+
+/// What was written down is done before any Dolt opens anything; what can't be done is told, with the file.
+#[tokio::test]
+async fn what_was_not_renamed_is_renamed_by_the_next_start() {
+    let (_town, config, dolt) = started().await;
+    dolt.control().execute("CREATE DATABASE hq", vec![]).await.expect("create");
+    dolt.stop().await;
+    let file = config.state_dir.join("dolt-moves.json");
+    let wants = |from: &str| {
+        let text = format!(r#"{{"version": 1, "moves": [{{"from": "{from}", "to": "hq_before"}}]}}"#);
+        std::fs::write(&file, text).expect("written");
+    };
+    wants("none");
+    let error = start(&config).await.expect_err("there is no such directory").to_string();
+    for part in ["dolt-moves.json", "data/none", "data/hq_before", "neither is there", "remove the file"] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+    wants("hq");
+    let dolt = start(&config).await.expect("starts");
+    assert!(!file.exists());
+    dolt.control().rows("SELECT * FROM hq_before.dolt_branches", vec![]).await.expect("answer");
+    dolt.stop().await;
 }
 
 #[tokio::test]

@@ -120,6 +120,8 @@ fn corruption() {
     let head = {
         let town = Town::start_in(directory.path(), QUICK);
         town.beads(&repository);
+        // Dolt says the name of the first one that it opens only.
+        town.client("").run("CREATE DATABASE a_first");
         town.client("").run("CREATE DATABASE other");
         town.client("beads").row("SELECT dolt_hashof('main')")
     };
@@ -135,6 +137,9 @@ fn corruption() {
         command.args(["--listen", "127.0.0.1:0"]).env("BRANCHLINE_DOLT", support::dolt_binary());
     });
     assert!(refused.stderr.contains("corrupted journal"), "{refused:?}");
+    // What to do, as a shell takes it.
+    assert!(refused.stderr.contains("branchline clone URL beads"), "{refused:?}");
+    let away = refused.stderr.lines().find(|line| line.contains("mkdir -p")).expect("a command").to_owned();
     // Which one it is.
     let is_whole = |database: &str| {
         Command::new(support::dolt_binary())
@@ -149,7 +154,8 @@ fn corruption() {
             .success()
     };
     assert!(is_whole("other") && !is_whole("beads"));
-    fs::rename(&beads, directory.path().join("beads-corrupt")).expect("moved");
+    assert!(Command::new("sh").args(["-c", &away]).status().expect("sh runs").success());
+    assert!(!beads.exists() && directory.path().join("data/.branchline_replaced/beads/.dolt").is_dir());
     let town = Town::start_in(directory.path(), QUICK);
     town.done(&["clone", &repository.file_url(), "beads"]);
     let mut client = town.client("beads");

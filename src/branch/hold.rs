@@ -118,6 +118,20 @@ pub(super) async fn take_lanes(
     (by, doing): (&str, &str),
     wait: Duration,
 ) -> Result<LanesHeld, NotTaken> {
+    let keys: BTreeSet<LaneKey> = branches.iter().map(|branch| LaneKey::new(database, branch)).collect();
+    let deadline = tokio::time::Instant::now() + wait.max(context.config.lanes.budget);
+    let mut lanes = take_keys(context, keys, (by, doing), deadline).await?;
+    lanes._touch = context.bypass.as_ref().map(|bypass| bypass.touch(database));
+    Ok(lanes)
+}
+
+/// Takes these lanes, of whichever databases, in their order.
+pub(super) async fn take_keys(
+    context: &Arc<Context>,
+    keys: BTreeSet<LaneKey>,
+    (by, doing): (&str, &str),
+    deadline: tokio::time::Instant,
+) -> Result<LanesHeld, NotTaken> {
     let who = Who {
         client_id: 0,
         account: by.to_owned(),
@@ -127,17 +141,16 @@ pub(super) async fn take_lanes(
     };
     let mut seat = context.lanes.seat(who);
     seat.doing(doing);
-    let keys: BTreeSet<LaneKey> = branches.iter().map(|branch| LaneKey::new(database, branch)).collect();
-    let deadline = tokio::time::Instant::now() + wait.max(context.config.lanes.budget);
     seat.take(&keys, deadline).await?;
-    let touch = context.bypass.as_ref().map(|bypass| bypass.touch(database));
-    Ok(LanesHeld { seat, keys, _touch: touch })
+    Ok(LanesHeld { seat, keys, _touch: None })
 }
 
 impl LanesHeld {
-    /// What these lanes' branches hold has moved: those who read it have to check, and what names mean is read anew.
+    /// What these lanes' branches of the database hold has moved: those who read it have to check, and what names mean is read
+    /// anew.
     pub fn moved(&mut self, context: &Context, database: &str, kind: Committed) {
-        self.seat.committed(&self.keys, kind);
+        let of = LaneKey::new(database, "");
+        self.seat.committed(self.keys.iter().filter(|key| key.database() == of.database()), kind);
         context.lanes.touched(database);
         context.catalog.invalidate_database(database);
     }

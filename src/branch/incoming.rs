@@ -2,6 +2,7 @@
 //! Does not fetch, and touches no other branch. Always: nothing or all of it has happened, main's uncommitted rows are
 //! still there, and run again after a crash it completes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use super::directory::sql_literal;
 use super::finish::{FinishError, OwnRows, Pair, Sides, Undone, hashes};
 use super::fork::revision;
 pub use super::hold::LanesHeld;
-use super::hold::{look, take_lanes};
-use crate::admit::Committed;
+use super::hold::{look, take_keys, take_lanes};
+use crate::admit::{Committed, LaneKey};
 use crate::merge::{MergeError, MergeRequest, TableReport};
 use crate::observe::audit::MergeEnd;
 use crate::observe::progress::Progress;
 use crate::session::Context;
 
+/// All lanes are waited for at once so long, and then given up for a moment: longer than an idle transaction keeps one.
+const EVERY_LANE_ATTEMPT: Duration = Duration::from_secs(4);
+const EVERY_LANE_PAUSE: Duration = Duration::from_millis(100);
 /// In a merge commit's message: which commit was merged.
 const TRAILER: &str = "Branchline-Pull: ";
 
@@ -123,16 +127,38 @@ async fn bring_now(
     come
 }
 
-/// Takes the lanes of every branch of a database, whose place something else takes.
-pub async fn take_all_lanes(
+/// Takes the lane of every branch of every database: nobody is in the middle of a COMMIT. Also of `database`'s main, of
+/// which it may not be known that it has any.
+pub async fn take_every_lane(
     context: &Arc<Context>,
     database: &str,
     who: (&str, &str),
     wait: Duration,
 ) -> Result<LanesHeld, String> {
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let wanted = every_lane(context, database).await?;
+        // In turns with others: who waits for a busy lane holds those before it.
+        let until = deadline.min(tokio::time::Instant::now() + EVERY_LANE_ATTEMPT);
+        let taken = take_keys(context, wanted.clone(), who, until).await;
+        let is_late = tokio::time::Instant::now() >= deadline;
+        match taken {
+            // A branch that was forked meanwhile has a lane that nobody took.
+            Ok(lanes) if every_lane(context, database).await?.is_subset(&wanted) => return Ok(lanes),
+            Ok(_) if is_late => return Err("new branches keep being made; run it again".to_owned()),
+            Err(not_taken) if is_late => return Err(not_taken.to_string()),
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(EVERY_LANE_PAUSE).await;
+    }
+}
+
+async fn every_lane(context: &Context, database: &str) -> Result<BTreeSet<LaneKey>, String> {
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
-    let branches: Vec<&str> = listing.branches(database).collect();
-    take_lanes(context, database, &branches, who, wait).await.map_err(|error| error.to_string())
+    let lanes = listing
+        .databases()
+        .flat_map(|database| listing.branches(database).map(|branch| LaneKey::new(database, branch)));
+    Ok(lanes.chain([LaneKey::new(database, "main")]).collect())
 }
 
 /// Takes the lane of one branch.
@@ -204,11 +230,13 @@ impl Work<'_> {
             }
             self.progress.step("merge", None);
             let tried = match come.how {
-                How::FastForward => self.fast_forward(&mut pair.writer, &own).await,
+                How::FastForward => self.fast_forward(&mut pair.writer, &own, stand.is_dirty).await,
                 How::UpToDate | How::Merged => self.merge(pair, &own, &audit, &mut come).await,
             };
             match tried {
                 Ok(()) => break Ok(()),
+                // There is nothing to undo, or nobody to do it.
+                Err(Undone::Failed(error @ FinishError::HalfWay { .. })) => break Err(error),
                 Err(undone) => {
                     if let Some(error) = own.undone(&mut pair.writer, undone).await? {
                         break Err(error);
@@ -216,6 +244,12 @@ impl Work<'_> {
                 }
             }
         };
+        if let Err(error @ FinishError::HalfWay { .. }) = done {
+            if let Err(error) = audit.ended(MergeEnd::RolledBack(error.to_string())).await {
+                tracing::warn!(%error, "the audit log does not have how the pull ended");
+            }
+            return Err(error);
+        }
         own.forget(&mut pair.writer).await?;
         let head = pair.writer.query_first("SELECT dolt_hashof('HEAD')").await;
         let head: Option<String> = head.map_err(FinishError::at("look at main"))?;
@@ -273,7 +307,7 @@ impl Work<'_> {
 
     /// In two steps, since Dolt moves HEAD outside of transactions: first the rows, then HEAD. The other way round a
     /// crash in between would leave rows that undo what came.
-    async fn fast_forward(&self, writer: &mut Conn, own: &OwnRows<'_>) -> Result<(), Undone> {
+    async fn fast_forward(&self, writer: &mut Conn, own: &OwnRows<'_>, is_dirty: bool) -> Result<(), Undone> {
         let at = FinishError::at;
         let theirs = sql_literal(&self.request.commit);
         own.begin(writer).await?;
@@ -282,14 +316,18 @@ impl Work<'_> {
             return Err(stomped.unwrap_or_else(|| at("move main's rows forward")(error).into()));
         }
         own.put_back(writer).await?;
-        writer.query_drop("SET autocommit = 1").await.map_err(at("commit"))?;
+        if is_dirty {
+            own.check(writer).await?;
+        }
+        let committed = writer.query_drop("SET autocommit = 1").await;
+        committed.map_err(FinishError::half_way("commit", own.swept()))?;
         self.move_head(writer).await?;
         Ok(())
     }
 
     async fn move_head(&self, writer: &mut Conn) -> Result<(), FinishError> {
         let forward = format!("CALL DOLT_RESET('--soft', {})", sql_literal(&self.request.commit));
-        writer.query_drop(forward).await.map_err(FinishError::at("move main forward"))
+        writer.query_drop(forward).await.map_err(FinishError::half_way("move main forward", None))
     }
 
     /// Whether an earlier run was cut off between its two steps: what is staged is just what that commit holds.
@@ -332,7 +370,8 @@ impl Work<'_> {
         );
         let sql = format!("CALL DOLT_COMMIT('-m', {})", sql_literal(&message));
         writer.query_drop(sql).await.map_err(at("commit the merge"))?;
-        writer.query_drop("SET autocommit = 1").await.map_err(at("commit"))?;
+        let committed = writer.query_drop("SET autocommit = 1").await;
+        committed.map_err(FinishError::half_way("commit", own.swept()))?;
         (come.conflicts, come.tables, come.message) = (merged.conflicts(), merged.tables, Some(message));
         Ok(())
     }

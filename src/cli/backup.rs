@@ -98,10 +98,12 @@ pub fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
         get("branches"),
         get("head")
     )))?;
-    match made.first("old") {
-        Some(old) => {
-            output::line(&output::printable(&format!("the one before is kept as {old}, until you drop it")))
-        }
+    if let Some(old) = made.first("old") {
+        let until = if old.contains('/') { "remove" } else { "drop" };
+        output::line(&output::printable(&format!("the one before is kept as {old}, until you {until} it")))?;
+    }
+    match made.first("text") {
+        Some(text) => output::line(&output::printable(text)),
         None => Ok(()),
     }
 }

@@ -53,6 +53,10 @@ pub(super) enum Event {
     },
     /// A session saw its backend die.
     Lost,
+    /// Stop it for a moment, so that directories can be renamed.
+    Hold,
+    /// They are renamed, or can't be.
+    Moved,
     /// End it for good.
     Stop,
     /// `deadline` has passed.
@@ -76,6 +80,12 @@ pub(super) enum Action {
     SayReady,
     /// State: down, for this reason.
     SayDown(String),
+    /// State: down for a moment, as somebody asked.
+    SayHeld,
+    /// Rename the directories; answer with `Moved`.
+    Move,
+    /// Tell whoever wants it held that it can't be now.
+    RefuseHold,
     /// State: stopping.
     SayStopping,
     /// A person should look.
@@ -105,6 +115,8 @@ enum Phase {
         kill_at: Option<Instant>,
         next: Next,
     },
+    /// No process, until the directories are renamed.
+    Held,
     /// No process until then.
     Pausing {
         until: Instant,
@@ -117,6 +129,7 @@ enum Next {
     Restart { why: String, was_up: Option<Duration> },
     GiveUp(String),
     Finish,
+    Hold,
 }
 
 /// The restart policy.
@@ -181,6 +194,9 @@ impl Policy {
                 }
                 self.tick(now)
             }
+            Event::Hold => self.hold(now),
+            Event::Moved if self.phase == Phase::Held => self.spawn(now),
+            Event::Moved => vec![],
             Event::Stop => self.stop(now),
             Event::Tick => self.tick(now),
         }
@@ -272,13 +288,17 @@ impl Policy {
             Phase::Ending { next: Next::Finish, .. } => vec![Action::Finish],
             Phase::Ending { next: Next::GiveUp(why), .. } => vec![Action::GiveUp(why)],
             Phase::Ending { next: Next::Restart { why, was_up }, .. } => self.pause(why, was_up, locked, now),
+            Phase::Ending { next: Next::Hold, .. } => {
+                self.phase = Phase::Held;
+                vec![Action::Move]
+            }
             _ if self.first => vec![Action::GiveUp(how)],
             Phase::Up { since, .. } => {
                 self.pause(how, Some(now.saturating_duration_since(since)), locked, now)
             }
             Phase::Starting { .. } | Phase::New => self.pause(how, None, locked, now),
-            pausing @ Phase::Pausing { .. } => {
-                self.phase = pausing;
+            waiting @ (Phase::Pausing { .. } | Phase::Held) => {
+                self.phase = waiting;
                 vec![]
             }
         }
@@ -326,6 +346,16 @@ impl Policy {
         self.probe_at = None;
         self.phase = Phase::Ending { kill_at: Some(now + self.settings.stop_timeout), next };
         vec![Action::Terminate]
+    }
+
+    /// Only a Dolt that answers is held: any other one is about to be started or ended already.
+    fn hold(&mut self, now: Instant) -> Vec<Action> {
+        if !self.settings.private || !matches!(self.phase, Phase::Up { .. }) {
+            return vec![Action::RefuseHold];
+        }
+        let mut actions = vec![Action::SayHeld];
+        actions.extend(self.end(Next::Hold, now));
+        actions
     }
 
     fn stop(&mut self, now: Instant) -> Vec<Action> {

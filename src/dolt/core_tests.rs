@@ -183,6 +183,45 @@ fn stop_works_in_every_phase() {
 }
 
 #[test]
+fn held_for_a_moment_it_is_ended_and_started_again_without_counting_as_a_restart() {
+    let mut now = Instant::now();
+    let mut policy = up(now);
+    // More often than restarts that raise the alert.
+    for _ in 0..2 * RESTARTS_MAX {
+        now += Duration::from_secs(1);
+        assert_eq!(policy.on(Event::Hold, now), [Action::SayHeld, Action::Terminate]);
+        assert_eq!(policy.deadline(), Some(now + STOP_TIMEOUT), "killed if it does not end");
+        assert_eq!(policy.on(Event::Hold, now), [Action::RefuseHold], "one at a time");
+        // Also if it ended otherwise than by SIGTERM.
+        assert_eq!(policy.on(exited("killed"), now), [Action::Move]);
+        assert_eq!(policy.on(Event::Lost, now), []);
+        assert_eq!(policy.on(Event::Moved, now), [Action::SayStarting, Action::Spawn]);
+        assert_eq!(policy.on(Event::Hold, now), [Action::RefuseHold], "it does not answer yet");
+        now += START_PROBE_EVERY;
+        assert_eq!(policy.on(Event::Tick, now), [Action::Probe]);
+        assert_eq!(policy.on(Event::Answered, now), [Action::SayReady]);
+    }
+    // A stop in between ends it; what is to be renamed is renamed by the next start, or never began.
+    policy.on(Event::Hold, now);
+    assert_eq!(policy.on(Event::Stop, now), [Action::SayStopping]);
+    assert_eq!(policy.on(exited("SIGTERM"), now), [Action::Finish]);
+
+    let mut pausing = up(now);
+    pausing.on(exited("killed"), now + Duration::from_secs(1));
+    assert_eq!(pausing.on(Event::Hold, now), [Action::RefuseHold]);
+    assert_eq!(policy_of_another().on(Event::Hold, now), [Action::RefuseHold]);
+}
+
+/// Somebody else's server, up.
+fn policy_of_another() -> Policy {
+    let now = Instant::now();
+    let mut policy = policy(false);
+    policy.on(Event::Start, now);
+    policy.on(Event::Answered, now);
+    policy
+}
+
+#[test]
 fn somebody_elses_server_is_only_looked_at() {
     let mut now = Instant::now();
     let mut policy = policy(false);
@@ -199,7 +238,7 @@ fn somebody_elses_server_is_only_looked_at() {
 }
 
 fn events() -> impl Strategy<Value = (u64, u8)> {
-    (0..90_000u64, 0..7u8)
+    (0..90_000u64, 0..8u8)
 }
 
 proptest! {
@@ -219,12 +258,13 @@ proptest! {
                 2 if probing => { probing = false; queue.push(Event::Unanswered("no".into())); }
                 3 => queue.push(Event::Lost),
                 4 if advance_ms < 2_000 => queue.push(Event::Stop),
+                6 => queue.push(Event::Hold),
                 5 => if let Some(at) = policy.deadline() { now = now.max(at); queue.push(Event::Tick); },
                 _ => queue.push(Event::Tick),
             }
-            for event in queue.drain(..) {
-                for action in policy.on(event, now) {
-                    prop_assert!(!over, "{action:?} after the end");
+            while !queue.is_empty() {
+                for action in policy.on(queue.remove(0), now) {
+                    prop_assert!(!over || action == Action::RefuseHold, "{action:?} after the end");
                     match action {
                         Action::Spawn => { prop_assert!(private && !alive); alive = true; terminated = None; }
                         Action::Probe => { prop_assert!(!probing); probing = true; }
@@ -233,6 +273,7 @@ proptest! {
                             let at = terminated.expect("SIGTERM came first");
                             prop_assert!(alive && now - at >= STOP_TIMEOUT);
                         }
+                        Action::Move => { prop_assert!(!alive); queue.insert(0, Event::Moved); }
                         Action::Finish | Action::GiveUp(_) => { prop_assert!(!alive); over = true; }
                         _ => {}
                     }

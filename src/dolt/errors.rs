@@ -40,6 +40,17 @@ pub fn is_locked_by_another_dolt(message: &str) -> bool {
     message.contains("locked by another dolt process")
 }
 
+/// Some database's journal is damaged, for which Dolt does not start.
+pub fn is_corrupt_journal(line: &str) -> bool {
+    line.contains("corrupted journal")
+}
+
+/// The database for which Dolt does not start. It names only the first one that it opens.
+pub fn unloadable_database(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("Failed to load database ")?;
+    Some(rest.split_once(" due to error")?.0)
+}
+
 /// A port or socket that Dolt was to listen on is taken.
 pub fn is_address_in_use(message: &str) -> bool {
     message.contains("address already in use")

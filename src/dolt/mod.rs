@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -18,6 +18,7 @@ pub mod beside;
 mod start;
 mod lock;
 mod files;
+pub mod moves;
 mod binary;
 mod supervisor;
 mod core;
@@ -37,8 +38,10 @@ mod start_error;
 
 pub use control::{Control, ControlError, ControlSession};
 pub use log::RotatingFile;
+use moves::{Moves, NotMoved};
 pub use mysql_async::{Row, Value};
 pub use shim::{SHIM_SUBCOMMAND, exec_shim};
+use start::START_TIMEOUT;
 pub use start_error::StartError;
 use supervisor::{Order, Shared};
 
@@ -115,6 +118,20 @@ pub struct Facts {
     pub alerts: Vec<String>,
 }
 
+/// Why Dolt was not stopped and started again with directories renamed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    /// Nothing was renamed.
+    #[error("{0}; all is as before")]
+    AsBefore(String),
+    /// Some may be renamed; the next start of Dolt goes on with it.
+    #[error("{0}; the next start of Dolt goes on with it")]
+    HalfWay(String),
+    /// All are renamed, but Dolt does not answer.
+    #[error("Dolt does not come back: {0}")]
+    NotBack(String),
+}
+
 /// Handle on the one Dolt behind us; cheap to clone. When the last one is dropped Dolt is stopped.
 #[derive(Clone)]
 pub struct Dolt {
@@ -176,6 +193,39 @@ impl Dolt {
     /// The private home of a Dolt that is ours, which its git processes carry as a mark; none of an external one.
     pub fn home(&self) -> Option<&std::path::Path> {
         self.inner.shared.home.as_deref()
+    }
+
+    /// Stops a Dolt of ours, renames these directories while it is stopped, and starts it again. Clients wait meanwhile. Goes
+    /// on when the caller is cancelled.
+    pub async fn restart_with(&self, moves: Moves) -> Result<(), RestartError> {
+        let mut states = self.watch();
+        let before = match &*states.borrow_and_update() {
+            State::Ready(ready) => ready.generation,
+            _ => 0,
+        };
+        let (answer, answered) = oneshot::channel();
+        let stopping = || RestartError::AsBefore("Branchline is being stopped".to_owned());
+        self.inner.orders.send(Order::Hold(moves, answer)).map_err(|_| stopping())?;
+        match answered.await {
+            Ok(Ok(())) => {}
+            Ok(Err(NotMoved { why, as_before: true })) => return Err(RestartError::AsBefore(why)),
+            Ok(Err(NotMoved { why, as_before: false })) => return Err(RestartError::HalfWay(why)),
+            Err(_) => return Err(RestartError::HalfWay("Branchline is being stopped".to_owned())),
+        }
+        let is_back = |state: &State| match state {
+            State::Ready(ready) => ready.generation > before,
+            State::Stopping => true,
+            State::Starting { .. } | State::Down { .. } => false,
+        };
+        let back = tokio::time::timeout(START_TIMEOUT, states.wait_for(is_back)).await;
+        match back.map(|state| state.map(|state| matches!(*state, State::Ready(_)))) {
+            Ok(Ok(true)) => Ok(()),
+            Ok(_) => Err(RestartError::NotBack("Branchline is being stopped".to_owned())),
+            Err(_) => {
+                let last = self.facts().last_error.map(|(_, error)| error);
+                Err(RestartError::NotBack(last.unwrap_or_else(|| "it does not answer".to_owned())))
+            }
+        }
     }
 
     /// Figures for status.

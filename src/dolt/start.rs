@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::beside::{Beside, BesideError};
 use super::core::{Policy, Settings};
 use super::files::{Files, Published};
 use super::git;
@@ -16,15 +17,17 @@ use super::lock::{DirLock, foreign_dolt, path_error};
 use super::process::{Keeper, Launch};
 use super::supervisor::{Running, Shared, Source, Supervisor};
 use super::target::Target;
-use super::{Control, Dolt, Facts, Inner, StartError, State, binary, errors};
+use super::{Control, Dolt, Facts, Inner, StartError, State, binary, errors, moves};
 use crate::config::{Config, DoltSource};
 
 /// A large journal takes minutes to replay.
-const START_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// Never less between SIGTERM and SIGKILL: a kill during a write has corrupted journals.
 const STOP_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// After SIGKILL only the kernel is waited for.
 const KILLED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Opening one database, to see whether that works.
+const OPEN_MAX: Duration = Duration::from_secs(120);
 /// The free port that was chosen may be taken before Dolt binds it.
 const PORT_ATTEMPTS: usize = 3;
 
@@ -37,14 +40,36 @@ pub(super) async fn start(config: &Config, shim: PathBuf) -> Result<Dolt, StartE
         }
         DoltSource::Private { binary } => binary.as_deref(),
     };
-    for _ in 1..PORT_ATTEMPTS {
+    let mut attempts = 1..PORT_ATTEMPTS;
+    loop {
         match start_private(config, binary, shim.clone()).await {
             Err(StartError::Failed { output, .. })
-                if output.iter().any(|line| errors::is_address_in_use(line)) => {}
-            result => return result,
+                if (output.iter().any(|line| errors::is_address_in_use(line))
+                    || moves::give_up_doubtful(&config.state_dir, &output))
+                    && attempts.next().is_some() => {}
+            Err(error) if error.lacks_name() => return Err(named(error, config).await),
+            started => return started,
         }
     }
-    start_private(config, binary, shim).await
+}
+
+/// Finds the database that Dolt can't open: it says which only of the first.
+async fn named(error: StartError, config: &Config) -> StartError {
+    let data_dir = absolute(&config.data_dir);
+    let Ok(beside) = Beside::new(&config.state_dir) else { return error };
+    for entry in std::fs::read_dir(&data_dir).into_iter().flatten().flatten() {
+        let (dir, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if name.starts_with('.') || !dir.join(".dolt").is_dir() {
+            continue;
+        }
+        let opened = beside.run(&["sql", "-q", "SELECT 1"], &dir, OPEN_MAX, |_| {}).await;
+        if let Err(BesideError::Failed(text)) = opened
+            && errors::is_corrupt_journal(&text)
+        {
+            return error.naming(&name, &data_dir);
+        }
+    }
+    error
 }
 
 async fn start_private(config: &Config, binary: Option<&Path>, shim: PathBuf) -> Result<Dolt, StartError> {
@@ -108,9 +133,11 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
         source,
         shared: shared.clone(),
         probe_timeout: config.dolt.health_timeout,
-        data_dir: std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()),
+        data_dir: absolute(&config.data_dir),
+        state_dir: absolute(&config.state_dir),
         started: Some(started_sender),
         running: Running::default(),
+        held: None,
     };
     let guard = finished.clone().drop_guard();
     tokio::spawn(async move {
@@ -120,7 +147,7 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
         drop(guard);
     });
     let dolt = Dolt { inner: Arc::new(Inner { shared, orders, finished }) };
-    let ended = || StartError::Failed { reason: "its supervisor ended".into(), output: vec![] };
+    let ended = || StartError::failed("its supervisor ended");
     match started.await.unwrap_or_else(|_| Err(ended())) {
         Ok(()) => Ok(dolt),
         Err(error) => {
@@ -128,6 +155,10 @@ async fn supervise(config: &Config, source: Source, locks: Option<Vec<DirLock>>)
             Err(error)
         }
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn stop_timeout(config: &Config) -> Duration {
@@ -155,7 +186,7 @@ async fn end_previous(previous: &Published, stop_timeout: Duration) -> Result<()
     }
     let reason =
         format!("the previous Branchline's Dolt (pid {}) does not end, not even killed", previous.pid);
-    Err(StartError::Failed { reason, output: vec![] })
+    Err(StartError::failed(reason))
 }
 
 fn running_pid(previous: &Published) -> Option<Pid> {

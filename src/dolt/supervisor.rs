@@ -13,6 +13,7 @@ use super::core::{Action, Event, Policy};
 use super::errors;
 use super::files::Files;
 use super::git;
+use super::moves::{self, Moves, NotMoved};
 use super::process::{Exit, Keeper, Process};
 use super::target::{Answer, Target};
 use super::{Control, Facts, Ready, StartError, State};
@@ -21,6 +22,8 @@ use super::{Control, Facts, Ready, StartError, State};
 #[derive(Debug)]
 pub(super) enum Order {
     Lost,
+    /// Stop Dolt, rename these, start it again. Answered when they are renamed, or will not be.
+    Hold(Moves, oneshot::Sender<Result<(), NotMoved>>),
     Stop,
 }
 
@@ -51,9 +54,12 @@ pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
     pub(super) probe_timeout: Duration,
     pub(super) data_dir: std::path::PathBuf,
+    pub(super) state_dir: std::path::PathBuf,
     /// Tells `start`; none once it has been told.
     pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
     pub(super) running: Running,
+    /// What is to be renamed when Dolt has ended, and who asked.
+    pub(super) held: Option<(Moves, oneshot::Sender<Result<(), NotMoved>>)>,
 }
 
 /// What there is of a process and its probe.
@@ -131,10 +137,37 @@ impl Supervisor {
             // All handles gone: nobody could stop it any more.
             order = orders.recv() => match order {
                 Some(Order::Lost) => Event::Lost,
+                Some(Order::Hold(moves, answer)) => self.on_hold(moves, answer),
                 Some(Order::Stop) | None => Event::Stop,
             },
             () = tick => Event::Tick,
         }
+    }
+
+    fn on_hold(&mut self, moves: Moves, answer: oneshot::Sender<Result<(), NotMoved>>) -> Event {
+        if self.held.is_some() {
+            let why = "Dolt is being stopped for another change already".to_owned();
+            let _ = answer.send(Err(NotMoved { why, as_before: true }));
+            return Event::Tick;
+        }
+        self.held = Some((moves, answer));
+        Event::Hold
+    }
+
+    fn refuse_hold(&mut self, why: &str) {
+        if let Some((_, answer)) = self.held.take() {
+            let _ = answer.send(Err(NotMoved { why: why.to_owned(), as_before: true }));
+        }
+    }
+
+    async fn move_directories(&mut self) {
+        let Some((moves, answer)) = self.held.take() else { return };
+        let (state_dir, data_dir) = (self.state_dir.clone(), self.data_dir.clone());
+        let moved = tokio::task::spawn_blocking(move || moves::run(&state_dir, &data_dir, moves)).await;
+        let moved = moved.unwrap_or_else(|error| {
+            Err(NotMoved { why: format!("a fault of Branchline's: {error}"), as_before: false })
+        });
+        let _ = answer.send(moved);
     }
 
     fn on_exit(&mut self, exit: Exit) -> Event {
@@ -142,6 +175,10 @@ impl Supervisor {
         self.running.drop_probe();
         if let Source::Private { files, .. } = &self.source {
             files.unpublish();
+        }
+        // At the first start whoever starts it does this.
+        if self.started.is_none() {
+            moves::give_up_doubtful(&self.state_dir, &exit.last_words);
         }
         let locked = exit.last_words.iter().any(|line| errors::is_locked_by_another_dolt(line));
         let how = exit.describe();
@@ -203,6 +240,20 @@ impl Supervisor {
             }
             Action::SayReady => self.say_ready(),
             Action::SayDown(reason) => self.say_down(reason),
+            Action::SayHeld => {
+                let reason = "Dolt is stopped for a moment: a database is being replaced".to_owned();
+                tracing::info!("{reason}");
+                self.shared.control.set_down(&reason);
+                let since = *self.running.trouble_since.get_or_insert_with(SystemTime::now);
+                self.shared.state.send_replace(State::Down { since, reason });
+            }
+            Action::Move => {
+                self.move_directories().await;
+                return Some(Event::Moved);
+            }
+            Action::RefuseHold => {
+                self.refuse_hold("Dolt does not answer now; run it again when it does");
+            }
             Action::SayStopping => {
                 self.shared.control.set_down("Dolt is being stopped");
                 self.shared.state.send_replace(State::Stopping);
@@ -226,6 +277,9 @@ impl Supervisor {
         if let Some(home) = &self.shared.home {
             git::end_processes(home, None).await;
         }
+        let (state_dir, data_dir) = (self.state_dir.clone(), self.data_dir.clone());
+        let completed = tokio::task::spawn_blocking(move || moves::complete(&state_dir, &data_dir)).await;
+        completed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let port =
             files.prepare_start().map_err(|error| format!("Dolt's files cannot be written: {error}"))?;
         let process = keeper.spawn().await.map_err(|error| format!("Dolt cannot be started: {error}"))?;
@@ -269,6 +323,7 @@ impl Supervisor {
             generation: self.running.generation,
         };
         tracing::info!(version = %ready.dolt_version, generation = ready.generation, "Dolt is ready");
+        moves::settle(&self.state_dir);
         self.shared.control.set_up(opts, ready.generation);
         self.shared.state.send_replace(State::Ready(Arc::new(ready)));
         self.tell_start(Ok(()));
@@ -291,11 +346,12 @@ impl Supervisor {
             let error = if self.running.locked {
                 StartError::ForeignDolt { pid: super::lock::foreign_dolt(&data_dir), data_dir }
             } else {
-                StartError::Failed { reason, output: std::mem::take(&mut self.running.last_words) }
+                StartError::ended(reason, std::mem::take(&mut self.running.last_words), &data_dir)
             };
             self.tell_start(Err(error));
         }
-        self.tell_start(Err(StartError::Failed { reason: "it was stopped".into(), output: vec![] }));
+        self.refuse_hold("Branchline is being stopped");
+        self.tell_start(Err(StartError::failed("it was stopped")));
     }
 
     fn tell_start(&mut self, result: Result<(), StartError>) {

@@ -26,6 +26,8 @@ pub struct Source {
     pub shown: String,
     /// Its URL, if it is one that we take.
     pub url: Option<RemoteUrl>,
+    /// The settings say so: Dolt may know it by another one.
+    is_configured: bool,
 }
 
 /// Why nothing was fetched.
@@ -87,8 +89,7 @@ fn known_text(known: &[String]) -> String {
 }
 
 impl Source {
-    /// Finds the remote of this name, or the one that main is pushed to; Dolt has it registered at the URL that is
-    /// configured from now on.
+    /// Finds the remote of this name, or the one that main is pushed to. Changes nothing.
     pub async fn find(context: &Context, database: &str, name: Option<&str>) -> Result<Self, FetchError> {
         let listing =
             context.branches.listing().await.map_err(|error| FetchError::Lost(error.to_string()))?;
@@ -108,22 +109,21 @@ impl Source {
         let mut session = RemoteSession::open(context, &database, true).await.map_err(lost)?;
         let there = registered(&mut session).await.map_err(lost)?;
         let found = there.iter().find(|(there, _)| there.eq_ignore_ascii_case(name));
-        let source = |name: &str, url: &str| {
+        let source = |name: &str, url: &str, is_configured| {
             let parsed = RemoteUrl::parse(url).ok();
             let shown = parsed.as_ref().map_or_else(|| redact::urls(url), ToString::to_string);
-            Self { database: database.clone(), name: name.to_owned(), shown, url: parsed }
+            Self { database: database.clone(), name: name.to_owned(), shown, url: parsed, is_configured }
         };
         let Some(url) = configured else {
             let known = || there.iter().map(|(name, _)| name.clone()).collect();
-            return found.map(|(name, url)| source(name, url)).ok_or_else(|| FetchError::NoRemote {
+            return found.map(|(name, url)| source(name, url, false)).ok_or_else(|| FetchError::NoRemote {
                 database: database.clone(),
                 name: name.to_owned(),
                 known: known(),
             });
         };
         let name = found.map_or(name, |(name, _)| name);
-        register(&mut session, name, url).await.map_err(|error| lost(error.hiding(url)))?;
-        Ok(source(name, url.reveal()))
+        Ok(source(name, url.reveal(), true))
     }
 
     /// `origin/main`
@@ -144,6 +144,11 @@ impl Source {
         let limit = context.remotes.settings().timeout;
         let mut session =
             RemoteSession::open(context, &self.database, true).await.map_err(|error| self.failed(error))?;
+        // During the turn: it takes the tracking branches of another URL away.
+        if let Some(url) = self.url.as_ref().filter(|_| self.is_configured) {
+            let registered = register(&mut session, &self.name, url).await;
+            registered.map_err(|error| self.failed(error.hiding(url)))?;
+        }
         let sql = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&self.name));
         match session.call(&sql, limit).await {
             Err(CallError::Refused(text)) if is_empty(&text) => return Err(self.empty()),

@@ -90,6 +90,16 @@ pub enum PullError {
         /// Why.
         why: String,
     },
+    /// It was fetched, and may be in main.
+    #[error("{remote} may be only half in main of {database}: {why}")]
+    HalfWay {
+        /// The database.
+        database: String,
+        /// `origin/main`
+        remote: String,
+        /// What went wrong, and what to do.
+        why: Box<FinishError>,
+    },
     /// It was fetched, but is not in main.
     #[error("{remote} can't come into main of {database}: {why}. Nothing was changed")]
     Merge {
@@ -150,6 +160,7 @@ fn told(why: FinishError, source: &Source, commit: String) -> PullError {
         FinishError::Merge(rows @ MergeError::Undecided { .. }) => {
             PullError::Undecided { database, remote, commit, rows: Box::new(rows) }
         }
+        why @ FinishError::HalfWay { .. } => PullError::HalfWay { database, remote, why: Box::new(why) },
         why => PullError::Merge { database, remote, why: Box::new(why) },
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, oneshot};
+use tokio_util::task::TaskTracker;
 
 use super::assigned::AddedRemotes;
 use super::core::{Core, Times};
@@ -23,6 +24,10 @@ use crate::config::{Config, RemotesConfig};
 pub struct Remotes {
     /// Who may talk to which repository now.
     pub turns: Arc<Turns>,
+    /// Databases that are about to take their names.
+    pub placing: TaskTracker,
+    /// One at a time: what is written down of it is one file.
+    pub(super) placing_turn: tokio::sync::Mutex<()>,
     /// What was added at run time, or why that can't be read.
     pub added: Result<AddedRemotes, String>,
     /// What became of pushes.
@@ -75,6 +80,8 @@ impl Remotes {
         };
         let remotes = Self {
             turns: Arc::default(),
+            placing: TaskTracker::new(),
+            placing_turn: tokio::sync::Mutex::default(),
             added,
             records: Records::load(&config.state_dir),
             ledgers: Notes::load(&config.state_dir),

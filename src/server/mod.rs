@@ -170,7 +170,7 @@ async fn serve_with(
     signals.until_stop(|| dump::dump(&context)).await;
     info!("stopping: no new connections");
     accepting.cancel();
-    tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, context.config.limits.drain_timeout));
+    tokio::join!(drain(&context, &sessions), drain_jobs(&jobs, &context));
     stopping.cancel();
     for (what, part) in parts {
         if let Err(error) = part.await {
@@ -318,8 +318,10 @@ async fn drain(context: &Context, sessions: &TaskTracker) {
     }
 }
 
-/// Lets work that was begun on the console come to its end within the limit. What is given up can be run again.
-async fn drain_jobs(jobs: &Jobs, limit: Duration) {
+/// Lets work that was begun on the console come to its end within the limit. What is given up can be run again. A database that
+/// is about to take its name goes on to its end, also when whoever asked is gone.
+async fn drain_jobs(jobs: &Jobs, context: &Context) {
+    let limit = context.config.limits.drain_timeout;
     if tokio::time::timeout(limit, jobs.drained()).await.is_err() {
         for job in jobs.running() {
             warn!(
@@ -329,5 +331,11 @@ async fn drain_jobs(jobs: &Jobs, limit: Duration) {
             );
         }
         jobs.give_up().await;
+    }
+    context.remotes.placing.close();
+    if tokio::time::timeout(limit, context.remotes.placing.wait()).await.is_err() {
+        warn!(
+            "a database is still being put in place after limits.drain_timeout_s: the next start completes it"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::admin::Table;
 use crate::observe::alerts::Alert;
 use crate::remote::backup::{BackupRow, Good, Restored};
+use crate::session::Context;
 
 pub(super) fn alerts(alerts: Vec<Alert>) -> Table {
     let mut table = Table::new([
@@ -69,8 +70,18 @@ pub(super) fn backed_up(database: &str, good: &Good) -> Table {
     table
 }
 
-pub(super) fn restored(restored: Restored) -> Table {
-    let mut table = Table::new(["database", "dir", "of", "made", "branches", "head", "old"]);
+pub(super) fn restored(context: &Context, restored: Restored) -> Table {
+    let settings = context.remotes.settings();
+    let of = settings.databases.get(&restored.database.to_lowercase()).filter(|of| of.push);
+    // It has no remote of its own, but settings go by the name.
+    let text = of.and_then(|of| of.url.as_ref()).map(|url| {
+        format!(
+            "its main is pushed to {url}, and what is there and not here may come back: if you do not want that, `branchline \
+             remote remove {0}`, or push = false in [remotes.{0}]",
+            restored.database
+        )
+    });
+    let mut table = Table::new(["database", "dir", "of", "made", "branches", "head", "old", "text"]);
     table.row([
         restored.database.into(),
         restored.dir.display().to_string().into(),
@@ -79,6 +90,7 @@ pub(super) fn restored(restored: Restored) -> Table {
         restored.branches.into(),
         restored.head.into(),
         restored.old.into(),
+        text.into(),
     ]);
     table
 }

@@ -63,7 +63,7 @@ async fn run(
         }
         RemoteWork::Restore { dir, database, replace } => {
             let work = remote::backup::restore::restore(context, &dir, &database, replace, by, progress);
-            Ok((outside::restored(work.await?), None))
+            Ok((outside::restored(context, work.await?), None))
         }
         RemoteWork::Push { databases } => {
             Ok(pushed(remote::worker::push_all(context, databases, progress).await?))

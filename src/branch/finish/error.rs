@@ -122,6 +122,17 @@ pub enum FinishError {
         /// What Dolt said.
         source: mysql_async::Error,
     },
+    /// Dolt went away, or refused, when some of it was done already.
+    #[error(
+        "{why}. Some of it may have happened; run it again: it completes{}",
+        swept.as_deref().map(|commit| format!(". Main's uncommitted rows are Dolt-committed, as {commit}")).unwrap_or_default()
+    )]
+    HalfWay {
+        /// What went wrong.
+        why: String,
+        /// The commit of main's own rows that was made for it.
+        swept: Option<String>,
+    },
     /// Branchline is stopping.
     #[error("Branchline is stopping; run it again")]
     Interrupted,
@@ -131,5 +142,14 @@ impl FinishError {
     /// Dolt refused this step.
     pub(in crate::branch) fn at(step: &'static str) -> impl FnOnce(mysql_async::Error) -> Self {
         move |source| Self::Dolt { step, source }
+    }
+
+    /// The same, from where on it is not known what has happened.
+    pub(in crate::branch) fn half_way(
+        step: &'static str,
+        swept: Option<&str>,
+    ) -> impl FnOnce(mysql_async::Error) -> Self {
+        let swept = swept.map(str::to_owned);
+        move |error| Self::HalfWay { why: format!("while it was to {step}: {error}"), swept }
     }
 }

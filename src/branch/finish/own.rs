@@ -121,7 +121,8 @@ impl<'a> OwnRows<'a> {
         undone: Undone,
     ) -> Result<Option<FinishError>, FinishError> {
         let undo = "ROLLBACK; SET autocommit = 1, foreign_key_checks = 1";
-        writer.query_drop(undo).await.map_err(FinishError::at("roll back"))?;
+        let undone_well = writer.query_drop(undo).await;
+        undone_well.map_err(FinishError::half_way("roll back", self.swept()))?;
         let error = match undone {
             Undone::OwnRows(why) if !matches!(self.plan, Plan::Commit(_)) => {
                 self.forget(writer).await?;
@@ -131,10 +132,21 @@ impl<'a> OwnRows<'a> {
             Undone::OwnRows(why) => FinishError::Merge(MergeError::Refused(why)),
             Undone::Failed(error) => error,
         };
-        if self.swept.take().is_some() {
-            base::take_back(writer).await.map_err(FinishError::at("take back the commit of main's rows"))?;
+        if let Some(swept) = self.swept.take() {
+            let taken_back = base::take_back(writer).await;
+            taken_back.map_err(FinishError::half_way("take back the commit of main's rows", Some(&swept)))?;
         }
         Ok(Some(error))
+    }
+
+    /// In the transaction: whether rows that stayed where they are fit what came. Dolt keeps uncommitted rows of tables that
+    /// the other side has not changed, also where those they refer to are gone.
+    pub async fn check(&self, writer: &mut Conn) -> Result<(), Undone> {
+        let violated = writer.query_first::<u64, _>("CALL DOLT_VERIFY_CONSTRAINTS()").await;
+        match violated.map_err(FinishError::at("check main's own rows"))? {
+            Some(0) => Ok(()),
+            _ => Err(Undone::OwnRows("with what comes they break a constraint".to_owned())),
+        }
     }
 
     /// At the end, whatever came of it.

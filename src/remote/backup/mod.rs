@@ -4,7 +4,7 @@
 
 pub mod core;
 pub mod make;
-mod offline;
+pub mod offline;
 pub mod place;
 pub mod restore;
 pub mod state;

@@ -23,6 +23,9 @@ const VERSION: u32 = 1;
 /// Part of the names of what is not whole.
 const UNFINISHED: &str = ".branchline-";
 
+/// And of what is being removed.
+const GONE: &str = "gone";
+
 /// What a copy of ours says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
@@ -177,7 +180,7 @@ pub fn finish(new: &Path, path: &Path, marker: &Marker) -> io::Result<()> {
 }
 
 /// All that is below is on disk.
-fn sync(dir: &Path) -> io::Result<()> {
+pub fn sync(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() { sync(&path)? } else { File::open(&path)?.sync_all()? }
@@ -188,6 +191,14 @@ fn sync(dir: &Path) -> io::Result<()> {
 /// Removes the oldest copies of this database that the schedule made, until `keep` are left; never `newest`. How many
 /// went.
 pub fn prune(dir: &Path, database: &str, keep: usize, newest: &Path) -> io::Result<usize> {
+    // Of one that was cut off: nobody knows of them any more.
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.strip_prefix(UNFINISHED).is_some_and(|rest| rest.starts_with(GONE)) {
+            fs::remove_dir_all(&path)?;
+        }
+    }
     let mut copies = copies(dir)?;
     copies.retain(|(path, marker)| {
         let has_name = path.file_name().is_some_and(|name| is_name(&name.to_string_lossy()));
@@ -196,7 +207,7 @@ pub fn prune(dir: &Path, database: &str, keep: usize, newest: &Path) -> io::Resu
     let excess = copies.len().saturating_sub(keep.saturating_sub(1));
     for (path, _) in copies.iter().take(excess) {
         // Renamed first: what is half removed has no copy's name.
-        let gone = beside(path, "gone");
+        let gone = beside(path, GONE);
         fs::rename(path, &gone)?;
         fs::remove_dir_all(&gone)?;
     }
@@ -281,7 +292,14 @@ mod tests {
         want.push("by hand".to_owned());
         want.sort();
         assert_eq!(names(dir.path()), want);
+        // One that was cut off is gone the next time; what is being made stays.
+        let (gone, new) = (beside(&newest, GONE), beside(&newest, "new"));
+        for path in [&gone, &new] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("half"), "").unwrap();
+        }
         assert_eq!(prune(dir.path(), "a", 1, &newest).unwrap(), 2);
+        assert!(!gone.exists() && new.exists());
         assert_eq!(prune(dir.path(), "a", 1, &newest).unwrap(), 0);
         assert!(newest.exists());
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::clone::Room;
+use super::super::clone::{Head, Room};
 use super::make::{Heads, STEP_MAX, blocking, explain, turn};
 use super::offline::{self, Link};
 use super::place::{self, Found, Marker};
@@ -24,7 +24,7 @@ pub struct Restored {
     pub head: Option<String>,
     /// How many branches it has.
     pub branches: u64,
-    /// What the database is called now that had the name.
+    /// Where what had the name is now: what the database is called, or a directory.
     pub old: Option<String>,
 }
 
@@ -59,10 +59,14 @@ pub async fn restore(
         ));
     }
     progress.step("put in place", None);
-    let old = room.place(context, made.dir(), by).await?;
+    let Some((branch, hash)) = heads.get_key_value("main").or_else(|| heads.first_key_value()) else {
+        return Err(format!("{} has no branch", dir.display()));
+    };
+    let (head, branches) = (Head { branch: branch.clone(), hash: hash.clone() }, heads.len() as u64);
+    let hash = head.hash.clone();
+    let old = room.place(context, Some(made), head, by).await.map_err(|error| error.to_string())?;
     tracing::info!(database = name, dir = %dir.display(), old, "restored");
-    let head = heads.get("main").or_else(|| heads.values().next()).cloned();
-    Ok(Restored { database: name, dir: dir.to_owned(), of, head, branches: heads.len() as u64, old })
+    Ok(Restored { database: name, dir: dir.to_owned(), of, head: Some(hash), branches, old })
 }
 
 fn shown(heads: &Heads) -> String {

@@ -3,31 +3,28 @@
 //! that failed or was killed leaves nothing behind.
 
 mod core;
+mod recover;
+mod replace;
+mod room;
 mod swap;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use self::core::{Step, forward, recover};
-use self::swap::{DROPPED, Swap, make_room};
+pub use self::recover::clean_up;
+pub use self::room::{Head, Room};
 use super::Outcome;
 use super::outcome::one_line;
 use super::url::RemoteUrl;
-use crate::admit::Committed;
-use crate::branch::incoming::take_all_lanes;
-use crate::branch::{database_name, sql_identifier, sql_literal};
-use crate::dolt::beside::{self, Beside, BesideError};
+use crate::dolt::beside::{Beside, BesideError};
+use crate::dolt::moves::REPLACED;
 use crate::observe::progress::Progress;
-use crate::observe::time::unix_seconds;
 use crate::session::Context;
 
-/// Directories of clones under way begin so.
-const FRESH_PREFIX: &str = "branchline-clone-";
 /// Reading what was cloned.
 const READ_MAX: Duration = Duration::from_secs(120);
-/// For open transactions on the database that is replaced.
-const LANE_WAIT: Duration = Duration::from_secs(30);
 /// A clone has this many times `remotes.timeout`: a first one brings all there ever was.
 const TIMEOUT_FACTOR: u32 = 12;
 
@@ -55,7 +52,7 @@ pub struct Cloned {
     pub head: String,
     /// Commits of main.
     pub commits: u64,
-    /// What the database is called now that had the name.
+    /// Where what had the name is now: what the database is called, or a directory.
     pub replaced: Option<String>,
 }
 
@@ -72,7 +69,7 @@ pub enum CloneError {
     Exists(String),
     /// A directory is in the way that Dolt doesn't take for a database.
     #[error(
-        "{} is there, and Dolt does not take it for a database; with --replace it is moved to {DROPPED} in the data directory",
+        "{} is there, and Dolt does not take it for a database; with --replace it is moved to {REPLACED} in the data directory",
         .0.display()
     )]
     InTheWay(PathBuf),
@@ -91,6 +88,9 @@ pub enum CloneError {
         /// What was said.
         text: String,
     },
+    /// It is whole, but has not got its name.
+    #[error("{0}")]
+    Place(String),
     /// Something here went wrong.
     #[error("cannot make {database} of {url}: {why}")]
     Here {
@@ -121,70 +121,34 @@ pub async fn clone(
     progress: &Progress,
 ) -> Result<Cloned, CloneError> {
     let CloneRequest { url, database, replace, by } = request;
-    database_name::check(database).map_err(CloneError::Name)?;
-    let dir = context.remotes.database_dir(database);
-    let dir = dir.ok_or_else(|| CloneError::NotOurs(database.clone()))?;
     let here = |why: String| CloneError::Here {
         database: database.clone(),
         url: url.to_string(),
         why: url.hide_in(&why),
     };
-    let data_dir = dir.parent().unwrap_or(Path::new(".")).to_path_buf();
-    let old = old(context, database, &dir, *replace).await?;
-    let name = match &old {
-        Old::Database(name) => name.clone(),
-        Old::None | Old::Directory => database.clone(),
-    };
+    let room = Room::find(context, database, *replace).await?;
+    let name = room.name().to_owned();
     progress.step("wait for the turn at the repository", None);
     let _turn = context.remotes.turns.take(&name, Some(&url.repository())).await;
-    let parent = data_dir.join(DROPPED);
-    std::fs::create_dir_all(&parent).map_err(|error| here(error.to_string()))?;
-    let now = unix_seconds(SystemTime::now());
-    let fresh = Fresh(parent.join(format!("{FRESH_PREFIX}{now}-{name}")));
+    let fresh = room.make().map_err(|error| here(error.to_string()))?;
     let beside = Beside::new(context.remotes.state_dir()).map_err(|error| here(error.to_string()))?;
-    fetch(&beside, url, &fresh.0, context.remotes.settings().timeout * TIMEOUT_FACTOR, progress)
+    fetch(&beside, url, &fresh, context.remotes.settings().timeout * TIMEOUT_FACTOR, progress)
         .await
         .map_err(|error| failed(url, error))?;
-    let (head, commits) = look(&beside, &fresh.0).await.map_err(|error| failed(url, error))?;
+    let (head, commits) = look(&beside, &fresh).await.map_err(|error| failed(url, error))?;
+    if url.has_credentials() {
+        // Dolt writes the URL into files that everybody may read.
+        let protected = std::fs::set_permissions(fresh.join(".dolt"), PermissionsExt::from_mode(0o700));
+        protected.map_err(|error| here(error.to_string()))?;
+    }
     progress.step("give it its name", None);
-    let (context, by) = (Arc::clone(context), by.clone());
-    let job = tokio::spawn(async move {
-        let replaced = place(&context, &name, &old, &fresh, (&data_dir, now), &by).await?;
-        Ok::<_, String>((name, replaced))
-    });
-    let placed = job.await.unwrap_or_else(|error| Err(error.to_string()));
-    let (database, replaced) = placed.map_err(here)?;
-    tracing::info!(database, url = %url, head, commits, replaced, "cloned");
-    Ok(Cloned { database, url: url.clone(), head, commits, replaced })
-}
-
-/// What has the name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Old {
-    None,
-    Database(String),
-    /// Something that Dolt can't open.
-    Directory,
-}
-
-async fn old(context: &Context, database: &str, dir: &Path, replace: bool) -> Result<Old, CloneError> {
-    let listing = context.branches.listing().await.map_err(|error| CloneError::Name(error.to_string()))?;
-    match listing.database(database) {
-        Some(name) if replace => Ok(Old::Database(name.to_owned())),
-        Some(name) => Err(CloneError::Exists(name.to_owned())),
-        None if !dir.exists() => Ok(Old::None),
-        None if replace => Ok(Old::Directory),
-        None => Err(CloneError::InTheWay(dir.to_path_buf())),
-    }
-}
-
-/// Where it is cloned to; gone when dropped, unless it has got its name.
-struct Fresh(PathBuf);
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    let main = Head { branch: "main".to_owned(), hash: head.clone() };
+    let replaced = room.place(context, None, main, by).await.map_err(|error| match error {
+        CloneError::Place(why) => here(why),
+        other => other,
+    })?;
+    tracing::info!(database = name, url = %url, head, commits, replaced, "cloned");
+    Ok(Cloned { database: name, url: url.clone(), head, commits, replaced })
 }
 
 /// `dolt clone`, beside the server: so its end leaves the server alone.
@@ -236,232 +200,6 @@ fn failed(url: &RemoteUrl, error: BesideError) -> CloneError {
         BesideError::Run(_) => Outcome::DoltError,
     };
     CloneError::Remote { url: url.to_string(), outcome, text }
-}
-
-/// The clone gets the name. What the old one is called then.
-async fn place(
-    context: &Arc<Context>,
-    database: &str,
-    old: &Old,
-    fresh: &Fresh,
-    (data_dir, now): (&Path, u64),
-    by: &str,
-) -> Result<Option<String>, String> {
-    let io = |error: std::io::Error| error.to_string();
-    let _held = context.remotes.turns.hold(database);
-    let aside_name = format!("{database}_replaced_{now}");
-    let aside = matches!(old, Old::Database(_)).then(|| aside_name.clone());
-    // Nobody is in the middle of a write.
-    let mut lanes = match &aside {
-        Some(_) => Some(take_all_lanes(context, database, (by, "clone --replace"), LANE_WAIT).await?),
-        None => None,
-    };
-    let _touches = [Some(database), aside.as_deref()]
-        .into_iter()
-        .flatten()
-        .map(|name| context.bypass.as_ref().map(|bypass| bypass.touch(name)))
-        .collect::<Vec<_>>();
-    make_room(data_dir, database, now).map_err(io)?;
-    if *old == Old::Directory {
-        let kept = data_dir.join(DROPPED).join(&aside_name);
-        std::fs::rename(data_dir.join(database), kept).map_err(io)?;
-    }
-    let swap = Swap::new(database, aside.clone(), fresh.0.clone());
-    let state_dir = context.remotes.state_dir();
-    swap.write_down(state_dir).map_err(io)?;
-    let placed = run(context, data_dir, &swap, forward).await;
-    if let Err(why) = placed {
-        let now = match put_back(context, data_dir, &swap).await {
-            Ok(()) => {
-                Swap::forget(state_dir).map_err(io)?;
-                "all is as before"
-            }
-            Err(_) => "the next start of Branchline puts it right",
-        };
-        return Err(format!("{why}; {now}"));
-    }
-    if let Some(aside) = &aside {
-        forget_remotes(context, aside).await;
-    }
-    Swap::forget(state_dir).map_err(io)?;
-    if let Some(lanes) = &mut lanes {
-        lanes.moved(context, database, Committed::Other);
-    }
-    context.lanes.touched(database);
-    context.catalog.invalidate_database(database);
-    Ok(match old {
-        Old::None => None,
-        Old::Database(_) => aside,
-        Old::Directory => Some(format!("{DROPPED}/{aside_name}")),
-    })
-}
-
-async fn run(
-    context: &Context,
-    data_dir: &Path,
-    swap: &Swap,
-    next: fn(core::Found, bool) -> Step,
-) -> Result<(), String> {
-    // Each step takes it further; more than that many are a fault of ours.
-    for _ in 0..10 {
-        let found = swap.found(context, data_dir).await?;
-        match next(found, swap.aside.is_some()) {
-            Step::End => {
-                let sql = format!("SELECT 1 FROM {}.dolt_branches LIMIT 1", sql_identifier(&swap.database));
-                let answered = context.dolt.control().rows(&sql, Vec::new()).await;
-                return match answered {
-                    Err(error) if found.live => Err(error.to_string()),
-                    _ => Ok(()),
-                };
-            }
-            step => swap.step(context, data_dir, step).await?,
-        }
-    }
-    Err("it does not come to an end".to_owned())
-}
-
-/// After a step that failed: the old one has its name again.
-async fn put_back(context: &Context, data_dir: &Path, swap: &Swap) -> Result<(), String> {
-    let found = swap.found(context, data_dir).await?;
-    let Some(aside) = swap.aside.as_deref().filter(|_| found.aside_live || found.aside_dropped) else {
-        return run(context, data_dir, swap, recover).await;
-    };
-    if found.live {
-        swap.step(context, data_dir, Step::Drop).await?;
-    }
-    let place = data_dir.join(DROPPED).join(&swap.database);
-    match std::fs::remove_dir_all(&place) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
-        _ => {}
-    }
-    if found.aside_live {
-        let drop = format!("DROP DATABASE {}", sql_identifier(aside));
-        context.dolt.control().execute(&drop, Vec::new()).await.map_err(|error| error.to_string())?;
-    }
-    std::fs::rename(data_dir.join(DROPPED).join(aside), place).map_err(|error| error.to_string())?;
-    swap.step(context, data_dir, Step::TakeBack).await
-}
-
-/// So that nothing of what was replaced is pushed over its successor.
-async fn forget_remotes(context: &Context, aside: &str) {
-    let forgotten = async {
-        let mut session = super::call::RemoteSession::open(context, aside, true).await?;
-        let rows = session.rows("SELECT name FROM dolt_remotes").await?;
-        for name in rows.into_iter().filter_map(|row| mysql_async::from_row_opt::<String>(row).ok()) {
-            session.rows(&format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&name))).await?;
-        }
-        Ok::<_, super::call::CallError>(())
-    };
-    if let Err(error) = forgotten.await {
-        tracing::warn!(%error, database = aside, "what was replaced keeps its remotes");
-    }
-}
-
-/// At the start: ends and removes what a killed clone left, and completes a change of names that was cut off.
-pub async fn clean_up(context: &Context) {
-    let state_dir = context.remotes.state_dir();
-    beside::clean_up(state_dir).await;
-    let Some(data_dir) = context.remotes.database_dir("x").and_then(|dir| dir.parent().map(PathBuf::from))
-    else {
-        return;
-    };
-    match Swap::read(state_dir) {
-        Ok(None) => {}
-        Ok(Some(swap)) => match run(context, &data_dir, &swap, recover).await {
-            Ok(()) => {
-                tracing::warn!(database = swap.database, "a clone that was cut off was put right");
-                if let Err(error) = Swap::forget(state_dir) {
-                    tracing::warn!(%error, "clone.json stays");
-                }
-            }
-            Err(why) => {
-                tracing::error!(database = swap.database, why, "a clone that was cut off can't be put right");
-                return;
-            }
-        },
-        Err(error) => {
-            tracing::error!(%error, "clone.json can't be read: a clone that was cut off stays as it is");
-            return;
-        }
-    }
-    for entry in std::fs::read_dir(data_dir.join(DROPPED)).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(FRESH_PREFIX) {
-            let removed = std::fs::remove_dir_all(entry.path());
-            tracing::info!(dir = %entry.path().display(), ?removed, "what a killed clone left was removed");
-        }
-    }
-}
-
-/// Room for a database that is made beside the server in another way, under a name that is free or makes room.
-pub struct Room {
-    name: String,
-    old: Old,
-    fresh: Fresh,
-    data_dir: PathBuf,
-    now: u64,
-}
-
-impl Room {
-    /// `Err`: there can't be a database of that name, or there is one.
-    pub async fn find(context: &Context, database: &str, replace: bool) -> Result<Self, CloneError> {
-        database_name::check(database).map_err(CloneError::Name)?;
-        let dir = context.remotes.database_dir(database);
-        let dir = dir.ok_or_else(|| CloneError::NotOurs(database.to_owned()))?;
-        let data_dir = dir.parent().unwrap_or(Path::new(".")).to_path_buf();
-        let old = old(context, database, &dir, replace).await?;
-        let name = match &old {
-            Old::Database(name) => name.clone(),
-            Old::None | Old::Directory => database.to_owned(),
-        };
-        let now = unix_seconds(SystemTime::now());
-        let fresh = data_dir.join(DROPPED).join(format!("{FRESH_PREFIX}{now}-{name}"));
-        Ok(Self { name, old, fresh: Fresh(fresh), data_dir, now })
-    }
-
-    /// What it will be called.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// It is whole, in this directory: it gets its name. What the old one is called then. Goes on to its end, also when the
-    /// caller is cancelled.
-    pub async fn place(
-        self,
-        context: &Arc<Context>,
-        made: PathBuf,
-        by: &str,
-    ) -> Result<Option<String>, String> {
-        let (context, by) = (Arc::clone(context), by.to_owned());
-        let job = tokio::spawn(async move {
-            let fresh = self.fresh.0.clone();
-            let moved = tokio::task::spawn_blocking(move || {
-                std::fs::create_dir_all(fresh.parent().unwrap_or(Path::new(".")))?;
-                move_dir(&made, &fresh)
-            });
-            let moved = moved.await.map_err(|error| error.to_string())?;
-            moved.map_err(|error| format!("cannot be moved to the data directory: {error}"))?;
-            place(&context, &self.name, &self.old, &self.fresh, (&self.data_dir, self.now), &by).await
-        });
-        job.await.unwrap_or_else(|error| Err(error.to_string()))
-    }
-}
-
-/// Also to another file system.
-fn move_dir(from: &Path, to: &Path) -> std::io::Result<()> {
-    match std::fs::rename(from, to) {
-        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => copy_dir(from, to),
-        moved => moved,
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-        let to = to.join(name);
-        if from.is_dir() { copy_dir(&from, &to)? } else { std::fs::copy(&from, &to).map(drop)? }
-    }
-    std::fs::File::open(to)?.sync_all()
 }
 
 #[cfg(test)]

@@ -72,10 +72,25 @@ pub async fn get(
     let source = Source::find(context, &request.database, request.remote.as_deref()).await?;
     progress.step(format!("wait for the turn at {}", source.name), None);
     let turn = source.turn(context).await;
-    match into(context, &source) {
+    let got = match into(context, &source) {
         PeerInto::Main => pull_during(context, &source, &request.by, &turn, progress).await.map(Got::Main),
         PeerInto::Branch => into_branch(context, &source, &request.by, progress).await.map(Got::Branch),
-    }
+    };
+    note(context, &source, &got);
+    got
+}
+
+/// For alerts: what came of it, if it is a peer and still configured. By hand or by the schedule, it is the same.
+fn note(context: &Context, source: &Source, got: &Result<Got, PullError>) {
+    let mut of = peers(context, &source.database).into_iter();
+    let Some(peer) = of.find(|of| of.name.eq_ignore_ascii_case(&source.name)) else { return };
+    let (outcome, text) = match got {
+        Ok(_) => (Outcome::UpToDate, String::new()),
+        Err(PullError::Fetch(FetchError::Lost(_))) => return,
+        Err(error @ PullError::Fetch(FetchError::Failed { outcome, .. })) => (*outcome, error.to_string()),
+        Err(error) => (Outcome::of(&error.to_string()), error.to_string()),
+    };
+    context.alerts.note(&source.database, &peer.url.to_string(), outcome, &text, outcome.advice());
 }
 
 fn into(context: &Context, source: &Source) -> PeerInto {
@@ -229,25 +244,14 @@ async fn fetch_one(context: &Arc<Context>, line: &Line) {
         remote: Some(line.peer.clone()),
         by: "branchline peers".to_owned(),
     };
-    let (outcome, text) = match get(context, &request, &Progress::default()).await {
-        Ok(got) => {
-            tracing::debug!(database = line.database, peer = line.peer, ?got, "peer fetched");
-            (Outcome::UpToDate, String::new())
-        }
+    match get(context, &request, &Progress::default()).await {
+        Ok(got) => tracing::debug!(database = line.database, peer = line.peer, ?got, "peer fetched"),
         Err(error @ PullError::Fetch(FetchError::Lost(_))) => {
             tracing::debug!(database = line.database, peer = line.peer, %error, "peer not fetched");
-            return;
         }
         Err(error) => {
             tracing::warn!(database = line.database, peer = line.peer, "peer not fetched: {error}");
-            let text = error.to_string();
-            (Outcome::of(&text), text)
         }
-    };
-    // Not of one that was removed meanwhile.
-    let of = peers(context, &line.database).into_iter().find(|of| of.name.eq_ignore_ascii_case(&line.peer));
-    if let Some(peer) = of {
-        context.alerts.note(&line.database, &peer.url.to_string(), outcome, &text, outcome.advice());
     }
 }
 
