@@ -131,6 +131,7 @@ fn one_commit_per_batch_and_nothing_without_a_change() {
         message.starts_with("Publish 1 row of issues\n\nBranchline-Source: ") && message.contains(&source),
         "{message}"
     );
+    assert_eq!(town.ledger().row("SELECT GROUP_CONCAT(name) FROM dolt_branches"), "main");
     let again = town.publish();
     assert_eq!((again.rows.len(), again.pushed, &again.head), (0, 0, &first.head));
     town.commit(&["UPDATE issues SET title = 'still open' WHERE id = 'b'", "UPDATE private SET text = 'x'"]);
