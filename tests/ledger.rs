@@ -2,150 +2,15 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use branchline::config::{LedgerConfig, RemoteOf};
-use branchline::observe::progress::Progress;
+use branchline::config::LedgerConfig;
 use branchline::remote::ledger::state::Noted;
-use branchline::remote::ledger::{self, How, LedgerError, Published, Rule, Withdrawn};
-use support::client::Client;
-use support::embedded::Embedded;
+use branchline::remote::ledger::{How, Rule};
+use support::ledger::{INSERT, Town};
 use support::polecat::Said;
 use support::public::{PublicRemote, history_by_dolt};
 use support::town;
-
-/// A database `beads` whose completed issues are published.
-struct Town {
-    branchline: Embedded,
-    public: PublicRemote,
-    rule: Rule,
-}
-
-impl Town {
-    fn start() -> Self {
-        let public = PublicRemote::new();
-        let config = LedgerConfig {
-            remote: public.url(),
-            tables: vec!["issues".to_owned()],
-            filter: "status = 'closed'".to_owned(),
-            columns_excluded: vec!["remarks".to_owned(), "price_of".to_owned()],
-        };
-        let branchline = Embedded::start(|_| {});
-        let mut direct = branchline.direct("");
-        for sql in [
-            "CREATE DATABASE beads",
-            "USE beads",
-            "CREATE TABLE issues (id VARCHAR(20) PRIMARY KEY, title TEXT COMMENT 'COMMENT-OF-A-COLUMN', \
-             status ENUM('open','closed','STATE-THAT-IS-SECRET') DEFAULT 'open', remarks TEXT DEFAULT ('DEFAULT-OF-NOTES'), \
-             price_of VARCHAR(20), meta JSON, closed_at DATETIME, owner VARCHAR(40) DEFAULT 'DEFAULT-OF-OWNER', \
-             CHECK (title <> 'CHECKED-TEXT')) COMMENT 'COMMENT-OF-THE-TABLE'",
-            "CREATE TABLE private (id INT PRIMARY KEY, text TEXT)",
-            "INSERT INTO private VALUES (1, 'TEXT-OF-ANOTHER-TABLE')",
-            "CALL DOLT_COMMIT('-Am', 'COMMIT-MESSAGE-OF-THE-SOURCE')",
-        ] {
-            direct.run(sql);
-        }
-        let town = Self { branchline, rule: Rule::new("beads", config), public };
-        town.set(&town.rule);
-        town
-    }
-
-    /// The settings say this from now on.
-    fn set(&self, rule: &Rule) {
-        let remotes = &self.branchline.context.remotes;
-        let mut settings = remotes.settings().as_ref().clone();
-        let of = RemoteOf {
-            database: rule.database.clone(),
-            url: None,
-            name: "origin".to_owned(),
-            push: true,
-            heartbeat: true,
-            on_behind: None,
-            peers: Vec::new(),
-            ledger: Some(rule.config.clone()),
-            origin: "a test".to_owned(),
-        };
-        settings.databases.insert(rule.database.clone(), of);
-        remotes.set_settings(settings, Vec::new());
-    }
-
-    fn direct(&self) -> Client {
-        self.branchline.direct("beads")
-    }
-
-    fn ledger(&self) -> Client {
-        self.branchline.direct("beads_ledger")
-    }
-
-    /// These statements, and a Dolt commit.
-    fn commit(&self, statements: &[&str]) {
-        let mut direct = self.direct();
-        for sql in statements {
-            direct.run(sql);
-        }
-        // A default that a row has taken is a value like any other.
-        direct.run("UPDATE issues SET owner = NULL");
-        direct.run("CALL DOLT_COMMIT('-Am', 'COMMIT-MESSAGE-OF-THE-SOURCE')");
-    }
-
-    /// By these settings, which stay.
-    fn try_publish(&self, rule: &Rule, how: How) -> Result<Published, LedgerError> {
-        self.set(rule);
-        self.branchline.run(ledger::publish(
-            &self.branchline.context,
-            rule.clone(),
-            how,
-            &Progress::default(),
-        ))
-    }
-
-    fn rebuild(&self, rule: &Rule) -> Result<Published, LedgerError> {
-        self.set(rule);
-        let context = &self.branchline.context;
-        self.branchline.run(ledger::rebuild(context, rule.clone(), &Progress::default()))
-    }
-
-    fn withdraw(&self, key: &[&str]) -> Result<Withdrawn, LedgerError> {
-        let key: Vec<String> = key.iter().map(|value| (*value).to_owned()).collect();
-        let rule = ledger::rule_of(&self.branchline.context, "beads").expect("it has a ledger");
-        let context = &self.branchline.context;
-        self.branchline.run(ledger::withdraw(context, rule, "issues", &key, &Progress::default()))
-    }
-
-    /// What is known of ledgers, in the state directory.
-    fn notes(&self) -> PathBuf {
-        self.branchline.context.config.state_dir.join("ledgers.json")
-    }
-
-    fn publish(&self) -> Published {
-        self.try_publish(&self.rule, How::default()).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// It is not published, and this is said.
-    fn refused(&self, rule: &Rule, texts: &[&str]) {
-        let error = self.try_publish(rule, How::default()).expect_err("it is refused").to_string();
-        for text in texts {
-            assert!(error.contains(text), "{text:?} is not in: {error}");
-        }
-    }
-
-    fn with(&self, change: impl FnOnce(&mut LedgerConfig)) -> Rule {
-        let mut config = self.rule.config.clone();
-        change(&mut config);
-        Rule::new("beads", config)
-    }
-
-    fn rows(&self) -> String {
-        self.ledger().row("SELECT COALESCE(GROUP_CONCAT(CONCAT(id, '=', title) ORDER BY id), '') FROM issues")
-    }
-
-    fn commits(&self) -> String {
-        self.ledger().row("SELECT COUNT(*) FROM dolt_log")
-    }
-}
-
-const INSERT: &str = "INSERT INTO issues (id, title, status, remarks, price_of) VALUES";
 
 #[test]
 fn no_open_text_and_no_excluded_column_is_in_a_clone_byte_by_byte() {
@@ -266,6 +131,7 @@ fn one_commit_per_batch_and_nothing_without_a_change() {
         message.starts_with("Publish 1 row of issues\n\nBranchline-Source: ") && message.contains(&source),
         "{message}"
     );
+    assert_eq!(town.ledger().row("SELECT GROUP_CONCAT(name) FROM dolt_branches"), "main");
     let again = town.publish();
     assert_eq!((again.rows.len(), again.pushed, &again.head), (0, 0, &first.head));
     town.commit(&["UPDATE issues SET title = 'still open' WHERE id = 'b'", "UPDATE private SET text = 'x'"]);
@@ -332,6 +198,7 @@ fn a_setting_that_does_not_fit_is_refused_and_says_why() {
     town.commit(&[
         &format!("{INSERT} ('a', 'one', 'closed', NULL, 1)"),
         "CREATE TABLE keyless (a INT, status INT)",
+        "CREATE TABLE odd (id INT PRIMARY KEY, status INT, commit INT)",
     ]);
     let tables = |names: &[&str]| {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -341,6 +208,7 @@ fn a_setting_that_does_not_fit_is_refused_and_says_why() {
     town.refused(&tables(&["issue"]), &["no table issue"]);
     town.refused(&tables(&["issues", "private"]), &["`where` looks at status, which private has not"]);
     town.refused(&tables(&["keyless"]), &["keyless has no primary key"]);
+    town.refused(&tables(&["odd"]), &["the column commit of odd", "columns_excluded"]);
     town.refused(&excluding("ID"), &["id is in columns_excluded and in the primary key", "issues"]);
     town.refused(&excluding("nots"), &["none of its tables has the column nots"]);
     town.refused(&town.with(|config| config.filter = "state = 1".to_owned()), &["`where` looks at state"]);
@@ -476,7 +344,7 @@ fn remotes_that_fail_lose_nothing() {
     town.refused(&rule, &["rewritten", "what was pushed there before is gone"]);
     // To another repository goes all of it, but only if that is wanted.
     town.refused(&town.rule, &["its remote is another one now", "--move", "ledger rebuild beads"]);
-    assert!(!town.public.everything().has("one"));
+    assert_eq!(town.public.everything().chunks, 0);
     let moved = town.try_publish(&town.rule, How { moved: true, ..How::default() }).unwrap();
     assert_eq!((moved.pushed, moved.rows.as_slice()), (3, &[("issues".to_owned(), 1)][..]));
     assert_eq!(town.publish().pushed, 0, "it is known to be there now");
@@ -511,8 +379,13 @@ impl Served {
 
     /// `branchline ledger ARGUMENTS`
     fn ledger(&self, arguments: &[&str]) -> Said {
+        self.command(&[&["ledger"], arguments].concat())
+    }
+
+    /// `branchline ARGUMENTS`
+    fn command(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
-        command.arg("ledger").args(arguments).arg("--state-dir").arg(self.town.branchline.state_dir());
+        command.args(arguments).arg("--state-dir").arg(self.town.branchline.state_dir());
         let output = command.stdin(Stdio::null()).output().expect("branchline runs");
         let [stdout, stderr] =
             [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -537,6 +410,37 @@ fn commits_are_published_by_themselves_and_clients_only_read_the_ledger() {
         assert!(refused.contains("a public ledger, which only Branchline writes"), "{sql}: {refused}");
     }
     let mut main = served.town.client("beads");
+    for sql in [
+        "INSERT INTO beads_ledger.issues (id) SELECT id FROM issues",
+        "REPLACE INTO `beads_ledger`.`issues` (id) VALUES ('x')",
+        "UPDATE beads_ledger.issues SET title = 'x'",
+        "DELETE FROM beads_ledger.issues",
+        "TRUNCATE TABLE `beads_ledger/main`.issues",
+        "CREATE TABLE beads_ledger.x AS SELECT id FROM issues",
+        "ALTER TABLE beads_ledger.issues ADD COLUMN x INT",
+        "CREATE INDEX i ON beads_ledger.issues (title)",
+        "DROP TABLE beads_ledger.issues",
+        "DROP DATABASE beads_ledger",
+    ] {
+        let refused = main.err(sql).message;
+        assert!(refused.contains("beads_ledger is a public ledger"), "{sql}: {refused}");
+    }
+    for sql in [
+        "CREATE TABLE copied AS SELECT id, title FROM beads_ledger.issues",
+        "INSERT IGNORE INTO beads.copied SELECT id, title FROM beads_ledger.issues",
+        "REPLACE INTO copied SELECT i.id, l.title FROM issues i JOIN beads_ledger.issues l ON l.id = i.id",
+        "CREATE VIEW published AS SELECT id FROM beads_ledger.issues",
+        "UPDATE issues SET notes = 'x' WHERE id = 'nothing'",
+        "DROP VIEW published",
+        "DROP TABLE copied",
+    ] {
+        main.run(sql);
+    }
+    let both = "SELECT COUNT(*) FROM issues i JOIN beads_ledger.issues l ON l.id = i.id";
+    assert_eq!(main.row(both), "1");
+    client.run("INSERT INTO beads.issues (id, status) SELECT 'from the ledger', 'open' FROM issues");
+    client.run("CREATE DATABASE another");
+    main.run("DELETE FROM issues WHERE id = 'from the ledger'");
     main.run("INSERT INTO issues VALUES ('c', 'PUBLIC-TOO', 'closed', NULL)");
     main.run("CALL DOLT_COMMIT('-Am', 'three')");
     town::until("the commit is published", || served.public.everything().has("PUBLIC-TOO"));
@@ -557,8 +461,17 @@ fn commits_are_published_by_themselves_and_clients_only_read_the_ledger() {
     assert!(withdrawn.text.contains("every clone of them, keep it"), "{}", withdrawn.text);
     assert_eq!(client.row("SELECT GROUP_CONCAT(id) FROM issues"), "a");
     assert_eq!(served.ledger(&["verify"]).code, Some(0));
-    let refused = served.ledger(&["publish", "hq"]);
-    assert!(refused.code == Some(1) && refused.text.contains("hq has no ledger"), "{}", refused.text);
+    let url = served.public.url();
+    for (arguments, text) in [
+        (&["ledger", "publish", "hq"][..], "hq has no ledger"),
+        (&["remote", "add", "beads_ledger", url.reveal()], "beads_ledger is a public ledger"),
+        (&["pull", "beads_ledger"], "nothing is ever merged into it"),
+        (&["jobs", "99"], "there is no job 99"),
+    ] {
+        let refused = served.command(arguments);
+        assert!(refused.code == Some(1) && refused.text.contains(text), "{arguments:?}: {}", refused.text);
+        assert!(!refused.text.contains("may still run"), "{}", refused.text);
+    }
 }
 
 #[test]

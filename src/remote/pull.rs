@@ -112,15 +112,21 @@ pub enum PullError {
     },
 }
 
+/// Nothing comes into a public ledger but by its own way.
+pub(super) fn refuse_ledger(context: &Context, request: &PullRequest) -> Result<(), PullError> {
+    match ledger::is_ledger(context, &request.database) {
+        true => Err(PullError::Ledger(request.database.clone())),
+        false => Ok(()),
+    }
+}
+
 /// Waits for the turn, fetches and merges.
 pub async fn pull(
     context: &Arc<Context>,
     request: &PullRequest,
     progress: &Progress,
 ) -> Result<Pulled, PullError> {
-    if ledger::is_ledger(context, &request.database) {
-        return Err(PullError::Ledger(request.database.clone()));
-    }
+    refuse_ledger(context, request)?;
     let source = Source::find(context, &request.database, request.remote.as_deref()).await?;
     progress.step(format!("wait for the turn at {}", source.name), None);
     let turn = source.turn(context).await;

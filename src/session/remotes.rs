@@ -14,7 +14,7 @@ use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
 use crate::remote::ledger;
 use crate::remote::turns::{Held, Turn};
-use crate::statement::attribution::Attributed;
+use crate::statement::attribution::{Attributed, Touched};
 use crate::statement::classify::Kind;
 use crate::statement::effects::{Class, Effect, Effects};
 use crate::statement::fate;
@@ -76,8 +76,8 @@ impl AtRemotes {
 }
 
 impl Session {
-    /// The public ledger that a command may write to. Of what nobody can tell what it writes, none: should it be one,
-    /// nothing is published any more.
+    /// The public ledger that a command may write to: it names it, or is in it. What reaches one by a trigger or a
+    /// procedure, or can't be told, is not known here: should it write there, nothing is published any more.
     pub(super) fn ledger_written(
         &self,
         unit: &Unit,
@@ -89,23 +89,35 @@ impl Session {
         if !may_write || attributed.unattributable || attributed.writes.anything {
             return None;
         }
-        let is_ledger = |database: &&String| ledger::is_ledger(&self.context, database);
-        let Attributed { writes, .. } = attributed;
-        let written =
-            writes.branches.iter().map(|(database, _)| database).chain(&writes.databases).find(is_ledger)?;
+        let base = |database: &str| database.split(['/', '@']).next().unwrap_or_default().to_lowercase();
+        let current = self.state.database.as_deref().map(base);
+        let is_ledger = |database: &String| ledger::is_ledger(&self.context, database);
+        let names = |effect: &Effect| match &effect.class {
+            Class::Use { database } => vec![base(database)],
+            Class::Dml | Class::Ddl | Class::DatabaseDdl => {
+                effect.qualifiers.iter().map(|qualifier| qualifier.database.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut named: Vec<String> = effects.statements.iter().flat_map(names).collect();
         match effects.statements.as_slice() {
-            [Effect { class: Class::DatabaseDdl, qualifiers, .. }] => {
-                qualifiers.iter().map(|qualifier| &qualifier.database).find(is_ledger).cloned()
-            }
-            // What it reads is counted among what it writes.
+            [Effect { class: Class::DatabaseDdl, .. }] => return named.into_iter().find(is_ledger),
+            // What it only reads is counted among what it writes.
             [_] if effects.whole => {
-                let current = || self.state.database.as_deref()?.split(['/', '@']).next().map(str::to_owned);
-                let target = target(text).map(|database| database.or_else(current));
-                let is_elsewhere = target.flatten().is_some_and(|database| !is_ledger(&&database));
-                (!is_elsewhere).then(|| written.clone())
+                let target =
+                    target(text).map(|database| database.map(|name| base(&name)).or(current.clone()));
+                if target.flatten().is_some_and(|database| !is_ledger(&database)) {
+                    return None;
+                }
             }
-            _ => Some(written.clone()),
+            _ => {}
         }
+        named.extend(current);
+        let Touched { branches, databases, .. } = &attributed.writes;
+        named.into_iter().find(|name| {
+            is_ledger(name)
+                && (databases.contains(name) || branches.iter().any(|(database, _)| database == name))
+        })
     }
 
     /// Why a command that writes to a public ledger is not run: what is there is published.

@@ -9,6 +9,7 @@ pub mod client;
 pub mod direct;
 pub mod embedded;
 pub mod git;
+pub mod ledger;
 pub mod plain;
 pub mod polecat;
 pub mod process;

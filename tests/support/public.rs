@@ -1,6 +1,7 @@
 //! Owns a bare git repository as a remote, and looking at everything that is in it. Does not use Branchline for that,
 //! but for Dolt's file format. Always: no network; gone when dropped.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -64,6 +65,17 @@ impl PublicRemote {
 
     pub fn url(&self) -> RemoteUrl {
         RemoteUrl::parse(&format!("git+file://{}", self.path().display())).expect("a URL")
+    }
+
+    /// Whether it refuses to be pushed to; it can be read.
+    pub fn refuse_pushes(&self, refuse: bool) {
+        let hook = self.path().join("hooks/pre-receive");
+        if !refuse {
+            return std::fs::remove_file(&hook).expect("removed");
+        }
+        std::fs::create_dir_all(hook.parent().expect("a directory")).expect("made");
+        std::fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("written");
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("set");
     }
 
     pub fn git(&self, arguments: &[&str]) -> Vec<u8> {

@@ -236,11 +236,22 @@ pub async fn all_withdrawn(
     let rows = session.rows(&sql).await.map_err(LedgerError::at("read what was withdrawn"))?;
     let mut all = Vec::new();
     for (name, row_key) in rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))) {
-        let there = table(session, &rule.ledger, "main", &name).await?;
-        let key = there.and_then(|there| key_of(&row_key, &there.key));
-        all.push((name, key.map_or(row_key, |key| stored(&key))));
+        let key = named(session, rule, &name, row_key).await?;
+        all.push((name, key));
     }
     Ok(all)
+}
+
+/// A key with the names of its columns, if it is one of a table of the ledger.
+pub async fn named(
+    session: &mut RemoteSession,
+    rule: &Rule,
+    of: &str,
+    row_key: String,
+) -> Result<String, LedgerError> {
+    let there = table(session, &rule.ledger, "main", of).await?;
+    let key = there.and_then(|there| key_of(&row_key, &there.key));
+    Ok(key.map_or(row_key, |key| stored(&key)))
 }
 
 fn no_key(rule: &Rule, table: &str, row_key: &str) -> LedgerError {

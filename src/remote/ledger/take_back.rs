@@ -2,6 +2,7 @@
 //! Does not publish. Always: they are taken back and made anew, so that a text that was edited away or withdrawn
 //! meanwhile never goes out; what was withdrawn is noted first; what somebody else wrote there is not taken back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::LedgerError;
@@ -59,8 +60,14 @@ pub async fn keep_withdrawn(
     session: &mut RemoteSession,
     rule: &Rule,
 ) -> Result<(), LedgerError> {
-    let kept = look::all_withdrawn(session, rule).await?;
-    match note(context, &rule.ledger, |noted| noted.withdrawn.extend(kept)).await {
+    let mut kept: BTreeSet<(String, String)> =
+        look::all_withdrawn(session, rule).await?.into_iter().collect();
+    // Older files have values only: this ledger still knows of which columns.
+    for (table, key) in context.remotes.ledgers.of(&rule.ledger).withdrawn {
+        let key = look::named(session, rule, &table, key).await?;
+        kept.insert((table, key));
+    }
+    match note(context, &rule.ledger, |noted| noted.withdrawn = kept).await {
         true => Ok(()),
         false => Err(not_noted(context, rule)),
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::core::{Core, Line};
 use super::fetch::{FetchError, Source};
 use super::outcome::Outcome;
-use super::pull::{PullError, PullRequest, Pulled, pull_during};
+use super::pull::{PullError, PullRequest, Pulled, pull_during, refuse_ledger};
 use crate::admit::Committed;
 use crate::branch::finish::FinishError;
 use crate::branch::incoming::take_branch_lane;
@@ -69,6 +69,7 @@ pub async fn get(
     request: &PullRequest,
     progress: &Progress,
 ) -> Result<Got, PullError> {
+    refuse_ledger(context, request)?;
     let source = Source::find(context, &request.database, request.remote.as_deref()).await?;
     progress.step(format!("wait for the turn at {}", source.name), None);
     let turn = source.turn(context).await;
