@@ -97,7 +97,8 @@ impl Source {
         let database = listing.database(database).ok_or_else(no_database)?.to_owned();
         let settings = context.remotes.settings();
         let of = settings.databases.get(&database.to_lowercase());
-        let own = of.map_or(NAME_DEFAULT, |of| of.name.as_str());
+        let discovered = settings.discover.as_deref().unwrap_or(NAME_DEFAULT);
+        let own = of.map_or(discovered, |of| of.name.as_str());
         let name = name.unwrap_or(own);
         let peer = of.and_then(|of| of.peers.iter().find(|peer| peer.name.eq_ignore_ascii_case(name)));
         let configured = match peer {
