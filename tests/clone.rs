@@ -233,6 +233,9 @@ fn who_is_connected_elsewhere_goes_on_and_no_acknowledged_write_is_lost() {
         (replaced, written)
     });
     let aside = replaced.expect("replaced").replaced.expect("the old one");
+    let bypass = server.context.bypass.as_ref().expect("a Dolt of our own");
+    bypass.look(["c", "other", aside.as_str()]);
+    assert!(bypass.report().is_empty(), "{:?}", bypass.report());
     for (branch, acknowledged) in written {
         assert!(!acknowledged.is_empty());
         let there = rows(&mut server.login(&Login::root(branch)), "SELECT id FROM t");
