@@ -6,7 +6,7 @@ use branchline::branch::incoming::How;
 use branchline::config::{CellRule, Glob, MergeRule, PeerInto, PeerOf, RemoteOf};
 use branchline::observe::progress::Progress;
 use branchline::remote::RemoteUrl;
-use branchline::remote::fetch::FetchError;
+use branchline::remote::fetch::{FetchError, Source};
 use branchline::remote::peers::{Fetched, Got, get, run};
 use branchline::remote::pull::{PullError, PullRequest, Pulled, pull};
 use support::client::Client;
@@ -189,6 +189,76 @@ fn a_fast_forward_that_was_cut_off_is_completed() {
     assert_eq!(rows(&mut client, "SELECT table_name, staged FROM dolt_status"), ["t|0"]);
 }
 
+/// Dolt leaves uncommitted rows of tables that the other side has not changed where they are.
+#[test]
+fn a_fast_forward_does_not_leave_rows_whose_parents_are_gone() {
+    let bare = Repository::new();
+    let left = first(&bare, |_| {});
+    let mut here = left.direct("p");
+    here.run(
+        "CREATE TABLE child (id BIGINT PRIMARY KEY, parent BIGINT, FOREIGN KEY (parent) REFERENCES t (id))",
+    );
+    here.run("CALL DOLT_COMMIT('-Am', 'child')");
+    push(&left);
+    let right = second(&bare, |_| {});
+    here.run("DELETE FROM t WHERE id = 2");
+    here.run("CALL DOLT_COMMIT('-Am', 'without 2')");
+    push(&left);
+    let mut there = right.direct("p");
+    there.run("INSERT INTO child VALUES (1, 2)");
+    let before = head(&right);
+    let error = pulled_from(&right, None).expect_err("its parent is gone").to_string();
+    assert!(error.contains("child") && error.contains("Nothing was changed"), "{error}");
+    let mut client = right.direct("p");
+    assert_eq!(head(&right), before);
+    assert_eq!(rows(&mut client, ROWS), ["1|a", "2|b", "3|c"]);
+    assert_eq!(rows(&mut client, "SELECT id, parent FROM child"), ["1|2"]);
+    assert_eq!(rows(&mut client, "SELECT table_name, staged FROM dolt_status"), ["child|0"]);
+    assert!(rows(&mut client, "SELECT * FROM dolt_constraint_violations").is_empty());
+    // Nor is anybody else's next write disturbed by it.
+    there.run("INSERT INTO issues VALUES ('x-2', 'next', '2026-01-02 00:00:00')");
+    there.run("DELETE FROM issues WHERE id = 'x-2'");
+    assert!(rows(&mut client, "SELECT * FROM dolt_tags").is_empty());
+    // With one that is there it comes, and the row stays uncommitted.
+    client.run("UPDATE child SET parent = 3");
+    let come = pulled(&right).come;
+    assert_eq!((come.how, come.swept), (How::FastForward, None));
+    let mut client = right.direct("p");
+    assert_eq!(rows(&mut client, ROWS), ["1|a", "3|c"]);
+    assert_eq!(rows(&mut client, "SELECT table_name, staged FROM dolt_status"), ["child|0"]);
+    client.run("CALL DOLT_VERIFY_CONSTRAINTS('--all')");
+    assert!(rows(&mut client, "SELECT * FROM dolt_constraint_violations").is_empty());
+}
+
+#[test]
+fn what_may_be_half_done_says_so_and_names_the_commit() {
+    use branchline::branch::finish::FinishError;
+    let why = FinishError::HalfWay { why: "lost".to_owned(), swept: Some("abc".to_owned()) };
+    let error =
+        PullError::HalfWay { database: "p".to_owned(), remote: "origin/main".to_owned(), why: Box::new(why) };
+    let text = error.to_string();
+    assert!(text.contains("run it again: it completes") && text.contains("as abc"), "{text}");
+    assert!(!text.contains("Nothing was changed"), "{text}");
+}
+
+#[test]
+fn a_remote_is_registered_during_its_turn_and_not_when_it_is_looked_for() {
+    let (bare, other) = (Repository::new(), Repository::new());
+    let elsewhere = remote_url(&other);
+    let server = first(&bare, |config| {
+        config.remotes.databases.insert("p".to_owned(), RemoteOf { url: Some(elsewhere), ..plain() });
+    });
+    let mut client = server.direct("p");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'other', '{}')", other.file_url()));
+    client.run("CALL DOLT_PUSH('other', 'main')");
+    let url = "SELECT url FROM dolt_remotes WHERE name = 'origin'";
+    let source = server.run(Source::find(&server.context, "p", None)).expect("found");
+    assert_eq!(source.url, Some(remote_url(&other)));
+    assert_eq!(client.row(url), bare.file_url(), "somebody may be pushing there");
+    assert_eq!(pulled(&server).come.how, How::UpToDate);
+    assert_eq!(client.row(url), other.file_url());
+}
+
 #[test]
 fn rows_that_can_t_stay_uncommitted_are_committed_first_and_it_is_told() {
     let bare = Repository::new();
@@ -339,7 +409,13 @@ fn a_peer_s_branch_is_for_queries_only_and_loses_nothing() {
     let bare = Repository::new();
     let alice = first(&bare, |_| {});
     let server = second(&bare, with_peer(&bare, PeerInto::Branch));
+    // What the schedule could not fetch is told; by hand it is fetched, and the alert is over.
+    let alerts = &server.context.alerts;
+    let shown = remote_url(&bare).to_string();
+    alerts.note("p", &shown, branchline::remote::Outcome::Auth, "a token that has run out");
+    assert_eq!(alerts.list(false).len(), 1);
     let first = fetched(&server);
+    assert!(alerts.list(false).is_empty(), "{:?}", alerts.list(false));
     assert_eq!((first.branch.as_str(), first.moved, first.kept.as_deref()), ("peer/alice/main", true, None));
     alice.direct("p").run("INSERT INTO t VALUES (4, 'of alice')");
     alice.direct("p").run("CALL DOLT_COMMIT('-Am', 'of alice')");

@@ -30,7 +30,8 @@ Examples:
   branchline restore /srv/backups/beads beads --replace
 
 The copy is checked before anything is changed. With --replace the database that had the name is kept as
-NAME_replaced_…, until you drop it.")]
+NAME_replaced_…, until you drop it; Dolt is stopped for a moment for that, and clients wait. Where the name is pushed, the
+restored database is pushed: see what it says.")]
 pub struct RestoreArgs {
     /// The copy
     dir: PathBuf,

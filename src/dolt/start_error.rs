@@ -107,7 +107,7 @@ fn remedy(name: &str, data_dir: &Path) -> String {
     let [data, database] = [&*data_dir.to_string_lossy(), name].map(|text| text.replace('\'', r"'\''"));
     format!(
         "\nwith {name} as it is, Dolt serves no database at all. Move it away, start, and get it back from its remote or a \
-         backup:\n  mkdir -p '{data}/{REPLACED}' && mv '{data}/{database}' '{data}/{REPLACED}/{database}'\n  branchline \
+         backup:\n  mkdir -p -m 700 '{data}/{REPLACED}' && mv '{data}/{database}' '{data}/{REPLACED}/{database}'\n  branchline \
          start\n  branchline clone URL {name}    (or: branchline restore DIR {name})"
     )
 }

@@ -123,6 +123,9 @@ impl<'a> OwnRows<'a> {
         let undo = "ROLLBACK; SET autocommit = 1, foreign_key_checks = 1";
         let undone_well = writer.query_drop(undo).await;
         undone_well.map_err(FinishError::half_way("roll back", self.swept()))?;
+        if matches!(undone, Undone::OwnRows(_) | Undone::Failed(FinishError::Merge(_))) {
+            forget_violations(writer).await;
+        }
         let error = match undone {
             Undone::OwnRows(why) if !matches!(self.plan, Plan::Commit(_)) => {
                 self.forget(writer).await?;
@@ -142,7 +145,7 @@ impl<'a> OwnRows<'a> {
     /// In the transaction: whether rows that stayed where they are fit what came. Dolt keeps uncommitted rows of tables that
     /// the other side has not changed, also where those they refer to are gone.
     pub async fn check(&self, writer: &mut Conn) -> Result<(), Undone> {
-        let violated = writer.query_first::<u64, _>("CALL DOLT_VERIFY_CONSTRAINTS()").await;
+        let violated = writer.query_first::<u64, _>("CALL DOLT_VERIFY_CONSTRAINTS('--output-only')").await;
         match violated.map_err(FinishError::at("check main's own rows"))? {
             Some(0) => Ok(()),
             _ => Err(Undone::OwnRows("with what comes they break a constraint".to_owned())),
@@ -154,6 +157,16 @@ impl<'a> OwnRows<'a> {
         match &self.plan {
             Plan::Carry(aside) => dirty::forget(writer, aside).await.map_err(FinishError::at("clean up")),
             Plan::Leave | Plan::Commit(_) => Ok(()),
+        }
+    }
+}
+
+/// What DOLT_VERIFY_CONSTRAINTS noted stays in Dolt's memory after a rollback, and refers to what was never written: the next
+/// write to the database, whoever's, would fail with `dangling ref`, and be the last one that does. So that is ours.
+async fn forget_violations(writer: &mut Conn) {
+    for sql in ["CALL DOLT_TAG('branchline-flush')", "CALL DOLT_TAG('-d', 'branchline-flush')"] {
+        if let Err(error) = writer.query_drop(sql).await {
+            tracing::debug!(%error, "after a check that failed");
         }
     }
 }

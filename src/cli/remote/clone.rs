@@ -11,7 +11,8 @@ Examples:
   branchline clone git@example.org:town/beads.git beads --replace
 
 Clients see the new database whole or not at all. With --replace the old one is kept, with all its branches and rows, as
-DB_replaced_TIME; `DROP DATABASE` removes it when nobody wants it any more.")]
+DB_replaced_TIME; `DROP DATABASE` removes it when nobody wants it any more. Dolt is stopped for a moment for that, and clients
+wait.")]
 pub struct CloneArgs {
     /// The git repository that holds the database
     url: String,

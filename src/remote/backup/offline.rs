@@ -17,6 +17,9 @@ use crate::session::Context;
 
 /// Of the database that is made.
 const NAME: &str = "database";
+/// Of the names of links in the state directory.
+const LINK_PREFIX: &str = "backup-";
+const LINK_SUFFIX: &str = ".link";
 
 /// A database that was made from a copy; gone when dropped.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Link {
             ));
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let link = state_dir.join(format!("backup-{count}.link"));
+        let link = state_dir.join(format!("{LINK_PREFIX}{count}{LINK_SUFFIX}"));
         let made = match std::fs::remove_file(&link) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => symlink(dir, &link),
@@ -69,6 +72,17 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// At the start: removes links that a killed Branchline left.
+pub fn clean_up(state_dir: &Path) {
+    for entry in std::fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_ours = name.starts_with(LINK_PREFIX) && name.ends_with(LINK_SUFFIX);
+        if is_ours && entry.path().is_symlink() {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

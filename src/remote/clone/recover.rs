@@ -7,12 +7,14 @@ use super::room::SCRATCH;
 use super::swap::Swap;
 use crate::branch::sql_literal;
 use crate::dolt::{beside, moves};
+use crate::remote::backup::offline;
 use crate::remote::call::{CallError, RemoteSession};
 use crate::session::Context;
 
 /// At the start: ends and removes what a killed clone left, and completes what was about to take its name.
 pub async fn clean_up(context: &Context) {
     beside::clean_up(context.remotes.state_dir()).await;
+    offline::clean_up(context.remotes.state_dir());
     let Some(data_dir) = context.remotes.database_dir("x").and_then(|dir| dir.parent().map(PathBuf::from))
     else {
         return;

@@ -217,6 +217,11 @@ async fn on_disk(fresh: Fresh, made: Option<Made>) -> Result<Fresh, String> {
             move_dir(&made.dir(), &to)?;
         }
         sync(&to)?;
+        // And that it is there: what is written down counts on it.
+        let above = to.ancestors().skip(1).take_while(|dir| dir.starts_with(&fresh.data_dir));
+        for dir in above {
+            std::fs::File::open(dir)?.sync_all()?;
+        }
         Ok(fresh)
     });
     let moved = moved.await.map_err(|error| format!("a fault of Branchline's: {error}"))?;
