@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use branchline::observe::progress::Progress;
-use branchline::remote::ledger::state::Noted;
 use branchline::remote::ledger::{self, How, LedgerError, Rule, verify};
 use support::git::{HttpServer, Repository, Rigs};
 use support::ledger::{INSERT, Town};
@@ -111,6 +110,15 @@ fn a_withdrawn_row_stays_out_of_new_ledgers_also_by_another_key() {
     town.commit(&["UPDATE issues SET title = 'WITHDRAWN-TEXT-EDITED' WHERE id = 'a'"]);
     town.try_publish(&new, How::default()).unwrap();
     assert!(fresh.everything().has("PUBLIC-TEXT") && !fresh.everything().has("WITHDRAWN-TEXT"));
+    // Ledger and notes are lost: the old repository knows what was withdrawn.
+    town.lose("beads_ledger");
+    let old = town.public.url();
+    town.branchline.direct("").run(&format!("CALL DOLT_CLONE('{}', 'beads_ledger')", old.reveal()));
+    let second = PublicRemote::new();
+    let new = at(&town.rule, &second);
+    town.refused(&new, &["beads_ledger has another remote, origin"]);
+    town.rebuild(&new).unwrap();
+    assert!(second.everything().has("PUBLIC-TEXT") && !second.everything().has("WITHDRAWN-TEXT"));
     // A key that fits no more is named.
     town.commit(&["ALTER TABLE issues RENAME COLUMN id TO name"]);
     let third = PublicRemote::new();
@@ -190,10 +198,7 @@ fn a_lost_ledger_comes_back_by_a_clone_and_a_lost_history_is_no_obstacle() {
     town.direct().run("CALL DOLT_GC('--full')");
     town.direct().err(&format!("SELECT COUNT(*) FROM `beads/{gone}`.issues"));
     // The ledger is lost, and all that was known of it.
-    town.branchline.direct("").run("DROP DATABASE beads_ledger");
-    let remotes = &town.branchline.context.remotes;
-    remotes.records.forget_seen("beads_ledger");
-    remotes.ledgers.change("beads_ledger", |noted| *noted = Noted::default());
+    town.lose("beads_ledger");
     town.refused(&town.rule, &["holds Dolt data", "branchline clone", "beads_ledger"]);
     town.branchline
         .direct("")

@@ -204,7 +204,7 @@ async fn publish_once(
     let timeout = settings(context).timeout;
     let mut work = Work::begin(context, rule).await?;
     let noted = noted(context, rule)?;
-    push::refuse_mixed(&mut work.session, rule, &settings(context)).await?;
+    push::refuse_mixed(&mut work.session, rule, &settings(context), false).await?;
     // While the remote is away nothing is written: whatever came together here would all become public later.
     let mut refs = push::look_there(rule).await?;
     if how.init && refs.branches == 0 {
