@@ -105,6 +105,8 @@ fn a_withdrawn_row_stays_out_of_new_ledgers_also_by_another_key() {
     let new = at(&town.rule, &fresh);
     town.refused(&new, &["its remote is another one now", "ledger rebuild beads"]);
     assert_eq!(fresh.everything().chunks, 0);
+    let refused = town.try_publish(&new, How { moved: true, ..How::default() }).unwrap_err().to_string();
+    assert!(refused.contains("no database beads_ledger whose history could go"), "{refused}");
     let rebuilt = town.rebuild(&new).unwrap();
     assert_eq!((rebuilt.pushed, town.rows().as_str()), (2, "b=PUBLIC-TEXT"));
     town.commit(&["UPDATE issues SET title = 'WITHDRAWN-TEXT-EDITED' WHERE id = 'a'"]);

@@ -218,6 +218,13 @@ async fn publish_once(
     let is_there = work.has_ledger(rule).await?;
     let moved_at = work.moved(rule, (&noted, &refs), how, is_there).await?;
     if !is_there {
+        if moved_at.is_some() {
+            return Err(LedgerError::Refused(format!(
+                "there is no database {0} whose history could go to {1}: `branchline clone URL {0}` from where it was, or \
+                 `branchline ledger rebuild {2}`",
+                rule.ledger, rule.config.remote, rule.database
+            )));
+        }
         create(&mut work, rule, &refs).await?;
     } else if how.discard || noted.changing {
         publish::discard(&mut work.session, rule).await?;
