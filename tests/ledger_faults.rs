@@ -271,6 +271,19 @@ fn a_killed_publishing_goes_on_and_a_damaged_file_stops_it() {
             .then_some(())
     });
     assert!(public.data().is_some());
+    // A ledger that is cloned over one that was pushed from here goes on.
+    let url = http.url_with("a-password", &secured);
+    let cloned = rigs.json(&["clone", &url, "b_ledger", "--replace"]);
+    let mut client = rigs.client("b");
+    client.run(&format!("DROP DATABASE {}", cloned[0]["replaced"].as_str().expect("a name")));
+    client.run("INSERT INTO t VALUES (3, 1)");
+    client.run("CALL DOLT_COMMIT('-Am', 'one more')");
+    rigs.until("b is published again", || {
+        let status = rigs.json(&["ledger", "status", "b"]);
+        (status[0]["rows"] == "t: 2" && status[0]["unpushed"] == 0 && status[0]["text"].is_null())
+            .then_some(())
+    });
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
     let verified = rigs.json(&["ledger", "verify"]);
     assert!(verified.as_array().unwrap().iter().all(|row| row["outcome"] == "verified"), "{verified}");
 }

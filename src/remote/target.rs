@@ -158,6 +158,10 @@ async fn of_dolt(context: &Context, database: &str, name: &str) -> Result<Remote
 
 /// Sees to it that Dolt knows the remote by this name and URL.
 pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) -> Result<(), CallError> {
+    // Also of one that is there already, as after a clone.
+    if url.has_credentials() {
+        protect(session);
+    }
     let literal = sql_literal(name);
     let sql = format!("SELECT url FROM dolt_remotes WHERE name = {literal}");
     let there: Option<String> = session.value(&sql).await?;
@@ -168,9 +172,6 @@ pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) 
             session.rows(&format!("CALL DOLT_REMOTE('remove', {literal})")).await?;
         }
         None => {}
-    }
-    if url.has_credentials() {
-        protect(session);
     }
     session.rows(&format!("CALL DOLT_REMOTE('add', {literal}, {})", sql_literal(url.reveal()))).await?;
     Ok(())

@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use self::core::{Step, forward, recover};
 use self::swap::{DROPPED, Swap, make_room};
-use super::Outcome;
 use super::outcome::one_line;
 use super::url::RemoteUrl;
+use super::{Outcome, ledger};
 use crate::admit::Committed;
 use crate::branch::incoming::take_all_lanes;
 use crate::branch::{database_name, sql_identifier, sql_literal};
+use crate::config::remotes::NAME_DEFAULT;
 use crate::dolt::beside::{self, Beside, BesideError};
 use crate::observe::progress::Progress;
 use crate::observe::time::unix_seconds;
@@ -142,7 +143,14 @@ pub async fn clone(
     let now = unix_seconds(SystemTime::now());
     let fresh = Fresh(parent.join(format!("{FRESH_PREFIX}{now}-{name}")));
     let beside = Beside::new(context.remotes.state_dir()).map_err(|error| here(error.to_string()))?;
-    fetch(&beside, url, &fresh.0, context.remotes.settings().timeout * TIMEOUT_FACTOR, progress)
+    let settings = context.remotes.settings();
+    // Dolt's copy of the repository knows it by the name that it will be pushed by.
+    let remote = match (ledger::is_ledger(context, &name), settings.databases.get(&name.to_lowercase())) {
+        (true, _) => ledger::REMOTE,
+        (false, Some(of)) => &of.name,
+        (false, None) => NAME_DEFAULT,
+    };
+    fetch(&beside, (url, remote), &fresh.0, settings.timeout * TIMEOUT_FACTOR, progress)
         .await
         .map_err(|error| failed(url, error))?;
     let (head, commits) = look(&beside, &fresh.0).await.map_err(|error| failed(url, error))?;
@@ -190,7 +198,7 @@ impl Drop for Fresh {
 /// `dolt clone`, beside the server: so its end leaves the server alone.
 pub(super) async fn fetch(
     beside: &Beside,
-    url: &RemoteUrl,
+    (url, remote): (&RemoteUrl, &str),
     into: &Path,
     limit: Duration,
     progress: &Progress,
@@ -207,7 +215,8 @@ pub(super) async fn fetch(
         progress.advance(done.saturating_sub(shown));
         shown = shown.max(done);
     };
-    beside.run(&["clone", url.reveal(), &into], &beside.work(), limit, seen).await.map(drop)
+    let arguments = ["clone", "--remote", remote, url.reveal(), &into];
+    beside.run(&arguments, &beside.work(), limit, seen).await.map(drop)
 }
 
 /// The last of `3 of 9 chunks complete`.
