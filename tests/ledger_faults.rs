@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use branchline::observe::progress::Progress;
-use branchline::remote::ledger::state::Noted;
 use branchline::remote::ledger::{self, How, LedgerError, Rule, verify};
 use support::git::{HttpServer, Repository, Rigs};
 use support::ledger::{INSERT, Town};
@@ -106,11 +105,22 @@ fn a_withdrawn_row_stays_out_of_new_ledgers_also_by_another_key() {
     let new = at(&town.rule, &fresh);
     town.refused(&new, &["its remote is another one now", "ledger rebuild beads"]);
     assert_eq!(fresh.everything().chunks, 0);
+    let refused = town.try_publish(&new, How { moved: true, ..How::default() }).unwrap_err().to_string();
+    assert!(refused.contains("no database beads_ledger whose history could go"), "{refused}");
     let rebuilt = town.rebuild(&new).unwrap();
     assert_eq!((rebuilt.pushed, town.rows().as_str()), (2, "b=PUBLIC-TEXT"));
     town.commit(&["UPDATE issues SET title = 'WITHDRAWN-TEXT-EDITED' WHERE id = 'a'"]);
     town.try_publish(&new, How::default()).unwrap();
     assert!(fresh.everything().has("PUBLIC-TEXT") && !fresh.everything().has("WITHDRAWN-TEXT"));
+    // Ledger and notes are lost: the old repository knows what was withdrawn.
+    town.lose("beads_ledger");
+    let old = town.public.url();
+    town.branchline.direct("").run(&format!("CALL DOLT_CLONE('{}', 'beads_ledger')", old.reveal()));
+    let second = PublicRemote::new();
+    let new = at(&town.rule, &second);
+    town.refused(&new, &["beads_ledger has another remote, origin"]);
+    town.rebuild(&new).unwrap();
+    assert!(second.everything().has("PUBLIC-TEXT") && !second.everything().has("WITHDRAWN-TEXT"));
     // A key that fits no more is named.
     town.commit(&["ALTER TABLE issues RENAME COLUMN id TO name"]);
     let third = PublicRemote::new();
@@ -190,10 +200,7 @@ fn a_lost_ledger_comes_back_by_a_clone_and_a_lost_history_is_no_obstacle() {
     town.direct().run("CALL DOLT_GC('--full')");
     town.direct().err(&format!("SELECT COUNT(*) FROM `beads/{gone}`.issues"));
     // The ledger is lost, and all that was known of it.
-    town.branchline.direct("").run("DROP DATABASE beads_ledger");
-    let remotes = &town.branchline.context.remotes;
-    remotes.records.forget_seen("beads_ledger");
-    remotes.ledgers.change("beads_ledger", |noted| *noted = Noted::default());
+    town.lose("beads_ledger");
     town.refused(&town.rule, &["holds Dolt data", "branchline clone", "beads_ledger"]);
     town.branchline
         .direct("")
@@ -264,6 +271,19 @@ fn a_killed_publishing_goes_on_and_a_damaged_file_stops_it() {
             .then_some(())
     });
     assert!(public.data().is_some());
+    // A ledger that is cloned over one that was pushed from here goes on.
+    let url = http.url_with("a-password", &secured);
+    let cloned = rigs.json(&["clone", &url, "b_ledger", "--replace"]);
+    let mut client = rigs.client("b");
+    client.run(&format!("DROP DATABASE {}", cloned[0]["replaced"].as_str().expect("a name")));
+    client.run("INSERT INTO t VALUES (3, 1)");
+    client.run("CALL DOLT_COMMIT('-Am', 'one more')");
+    rigs.until("b is published again", || {
+        let status = rigs.json(&["ledger", "status", "b"]);
+        (status[0]["rows"] == "t: 2" && status[0]["unpushed"] == 0 && status[0]["text"].is_null())
+            .then_some(())
+    });
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
     let verified = rigs.json(&["ledger", "verify"]);
     assert!(verified.as_array().unwrap().iter().all(|row| row["outcome"] == "verified"), "{verified}");
 }

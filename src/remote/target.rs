@@ -201,12 +201,13 @@ async fn of_dolt(context: &Context, database: &str, name: &str) -> Result<Result
 
 /// Sees to it that Dolt knows the remote by this name and URL.
 pub async fn register(session: &mut RemoteSession, name: &str, url: &RemoteUrl) -> Result<(), CallError> {
-    let literal = sql_literal(name);
-    let sql = format!("SELECT url FROM dolt_remotes WHERE name = {literal}");
-    let there: Option<String> = session.value(&sql).await?;
+    // Also of one that is there already, as after a clone.
     if url.has_credentials() {
         protect(session);
     }
+    let literal = sql_literal(name);
+    let sql = format!("SELECT url FROM dolt_remotes WHERE name = {literal}");
+    let there: Option<String> = session.value(&sql).await?;
     match there {
         Some(there) if there == url.reveal() => return Ok(()),
         // Takes its tracking branches with it: they are another repository's.

@@ -10,6 +10,7 @@ use super::call::RemoteSession;
 use super::clone;
 use super::fetch::{FetchError, Source};
 use super::outcome::one_line;
+use crate::config::remotes::NAME_DEFAULT;
 use crate::dolt::beside::{Beside, BesideError};
 use crate::observe::progress::Progress;
 use crate::session::Context;
@@ -114,7 +115,7 @@ pub async fn verify(
     let beside = Beside::new(context.remotes.state_dir()).map_err(|error| here_failed(&error))?;
     let dir = beside.work().join("clone");
     let limit = context.remotes.settings().timeout * TIMEOUT_FACTOR;
-    clone::fetch(&beside, &url, &dir, limit, progress).await.map_err(failed)?;
+    clone::fetch(&beside, (&url, NAME_DEFAULT), &dir, limit, progress).await.map_err(failed)?;
     drop(turn);
     progress.step("compare the commits", None);
     let sql = "SELECT commit_hash FROM dolt_log('main')";

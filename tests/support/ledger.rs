@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use branchline::config::{LedgerConfig, RemoteOf};
 use branchline::observe::progress::Progress;
+use branchline::remote::ledger::state::Noted;
 use branchline::remote::ledger::{self, How, LedgerError, Published, Rule, Withdrawn};
 
 use super::client::Client;
@@ -112,6 +113,14 @@ impl Town {
     /// What is known of ledgers, in the state directory.
     pub fn notes(&self) -> PathBuf {
         self.branchline.context.config.state_dir.join("ledgers.json")
+    }
+
+    /// The ledger's database is lost, and all that was known of it.
+    pub fn lose(&self, ledger: &str) {
+        self.branchline.direct("").run(&format!("DROP DATABASE {ledger}"));
+        let remotes = &self.branchline.context.remotes;
+        remotes.records.forget_seen(ledger);
+        remotes.ledgers.change(ledger, |noted| *noted = Noted::default());
     }
 
     pub fn publish(&self) -> Published {

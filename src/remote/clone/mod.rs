@@ -15,9 +15,10 @@ use std::time::Duration;
 
 pub use self::recover::clean_up;
 pub use self::room::{Head, Room};
-use super::Outcome;
 use super::outcome::one_line;
 use super::url::RemoteUrl;
+use super::{Outcome, ledger};
+use crate::config::remotes::NAME_DEFAULT;
 use crate::dolt::beside::{Beside, BesideError};
 use crate::dolt::moves::REPLACED;
 use crate::observe::progress::Progress;
@@ -132,7 +133,14 @@ pub async fn clone(
     let _turn = context.remotes.turns.take(&name, Some(&url.repository())).await;
     let fresh = room.make().map_err(|error| here(error.to_string()))?;
     let beside = Beside::new(context.remotes.state_dir()).map_err(|error| here(error.to_string()))?;
-    fetch(&beside, url, &fresh, context.remotes.settings().timeout * TIMEOUT_FACTOR, progress)
+    let settings = context.remotes.settings();
+    // Dolt's copy of the repository knows it by the name that it will be pushed by.
+    let remote = match (ledger::is_ledger(context, &name), settings.databases.get(&name.to_lowercase())) {
+        (true, _) => ledger::REMOTE,
+        (false, Some(of)) => &of.name,
+        (false, None) => NAME_DEFAULT,
+    };
+    fetch(&beside, (url, remote), &fresh, settings.timeout * TIMEOUT_FACTOR, progress)
         .await
         .map_err(|error| failed(url, error))?;
     let (head, commits) = look(&beside, &fresh).await.map_err(|error| failed(url, error))?;
@@ -154,7 +162,7 @@ pub async fn clone(
 /// `dolt clone`, beside the server: so its end leaves the server alone.
 pub(super) async fn fetch(
     beside: &Beside,
-    url: &RemoteUrl,
+    (url, remote): (&RemoteUrl, &str),
     into: &Path,
     limit: Duration,
     progress: &Progress,
@@ -171,7 +179,8 @@ pub(super) async fn fetch(
         progress.advance(done.saturating_sub(shown));
         shown = shown.max(done);
     };
-    beside.run(&["clone", url.reveal(), &into], &beside.work(), limit, seen).await.map(drop)
+    let arguments = ["clone", "--remote", remote, url.reveal(), &into];
+    beside.run(&arguments, &beside.work(), limit, seen).await.map(drop)
 }
 
 /// The last of `3 of 9 chunks complete`.

@@ -205,7 +205,7 @@ async fn publish_once(
     let timeout = settings(context).timeout;
     let mut work = Work::begin(context, rule).await?;
     let noted = noted(context, rule)?;
-    push::refuse_mixed(&mut work.session, rule, &settings(context)).await?;
+    push::refuse_mixed(&mut work.session, rule, &settings(context), false).await?;
     // While the remote is away nothing is written: whatever came together here would all become public later.
     let mut refs = push::look_there(rule).await?;
     if how.init && refs.branches == 0 {
@@ -219,6 +219,13 @@ async fn publish_once(
     let is_there = work.has_ledger(rule).await?;
     let moved_at = work.moved(rule, (&noted, &refs), how, is_there).await?;
     if !is_there {
+        if moved_at.is_some() {
+            return Err(LedgerError::Refused(format!(
+                "there is no database {0} whose history could go to {1}: `branchline clone URL {0}` from where it was, or \
+                 `branchline ledger rebuild {2}`",
+                rule.ledger, rule.config.remote, rule.database
+            )));
+        }
         create(&mut work, rule, &refs).await?;
     } else if how.discard || noted.changing {
         publish::discard(&mut work.session, rule).await?;

@@ -56,11 +56,12 @@ pub fn ledger_at(remotes: &RemotesConfig, url: &RemoteUrl) -> Option<String> {
     remotes.databases.values().find(is_it).map(|remote| remote.database.clone())
 }
 
-/// Refuses a public repository that something else goes to, or a ledger that goes anywhere else.
+/// Refuses a public repository that something else goes to, or a ledger that goes anywhere else, unless it `is_to_go`.
 pub async fn refuse_mixed(
     session: &mut RemoteSession,
     rule: &Rule,
     remotes: &RemotesConfig,
+    is_to_go: bool,
 ) -> Result<(), LedgerError> {
     let repository = rule.config.remote.repository();
     let refused = |who: String| {
@@ -86,7 +87,7 @@ pub async fn refuse_mixed(
             if is_public && !is_ledger {
                 return Err(refused(format!("{database} has it as its remote {name}")));
             }
-            if is_ledger && !is_public && name != REMOTE {
+            if is_ledger && !is_to_go && !is_public && name != REMOTE {
                 return Err(LedgerError::Mixed(format!(
                     "{database} has another remote, {name}, and a ledger goes to its public remote only; \
                      `CALL DOLT_REMOTE('remove', {})` in {database}, sent to Dolt itself, takes it away",

@@ -22,7 +22,7 @@ pub async fn rebuild(
 ) -> Result<Published, LedgerError> {
     let mut work = Work::begin(context, &mut rule).await?;
     noted(context, &rule)?;
-    push::refuse_mixed(&mut work.session, &rule, &settings(context)).await?;
+    push::refuse_mixed(&mut work.session, &rule, &settings(context), true).await?;
     let source = look::main_of(&mut work.session, &rule.database).await?;
     let shapes = look::shapes(&mut work.session, &rule, &source).await?;
     let refs = push::look_there(&rule).await?;

@@ -137,7 +137,7 @@ async fn head_there(
         push::failed(rule, outcome, text)
     };
     let dir = beside.work().join("clone");
-    clone::fetch(beside, &rule.config.remote, &dir, limit, progress).await.map_err(failed)?;
+    clone::fetch(beside, (&rule.config.remote, push::REMOTE), &dir, limit, progress).await.map_err(failed)?;
     let sql = "SELECT dolt_hashof('main')";
     let said = beside.run(&["sql", "-r", "csv", "-q", sql], &dir, READ_MAX, |_| {}).await.map_err(failed)?;
     let said = String::from_utf8_lossy(&said).into_owned();
