@@ -136,6 +136,23 @@ impl Work {
         Ok(Self { session, _turn: turn, _touch: touch })
     }
 
+    /// The repository where the ledger was published last, and its head there.
+    async fn was_at(
+        &mut self,
+        rule: &Rule,
+        noted: &state::Noted,
+        is_there: bool,
+    ) -> Result<Option<(String, Option<String>)>, LedgerError> {
+        if let Some(was) = &noted.pushed_to {
+            return Ok(Some((was.clone(), noted.pushed.clone())));
+        }
+        let remembered = match is_there {
+            true => push::remembered(&mut self.session, rule).await?,
+            false => None,
+        };
+        Ok(remembered.map(|(was, head)| (was, Some(head))))
+    }
+
     /// Refuses a ledger that was published elsewhere, unless all of its history is to go to its new remote: then up to
     /// which commit it was public. And a remote that has lost what was there.
     async fn moved(
@@ -145,15 +162,7 @@ impl Work {
         how: How,
         is_there: bool,
     ) -> Result<Option<String>, LedgerError> {
-        let remembered = match is_there {
-            true => push::remembered(&mut self.session, rule).await?,
-            false => None,
-        };
-        let was = match &noted.pushed_to {
-            Some(was) => Some((was.clone(), noted.pushed.clone())),
-            None => remembered.map(|(was, head)| (was, Some(head))),
-        };
-        match was {
+        match self.was_at(rule, noted, is_there).await? {
             Some((was, _)) if was == rule.config.remote.repository() && refs.dolt_data.is_none() => {
                 let text = "what was pushed there before is gone";
                 Err(push::failed(rule, Outcome::Rewritten, text.to_owned()))
