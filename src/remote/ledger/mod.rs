@@ -97,13 +97,10 @@ pub fn rule_of(context: &Context, database: &str) -> Result<Rule, LedgerError> {
 
 /// Whether this database is some other one's ledger: only Branchline writes there.
 pub fn is_ledger(context: &Context, database: &str) -> bool {
-    let remotes = settings(context);
-    database.len() > rule::SUFFIX.len()
-        && database
-            .to_lowercase()
-            .strip_suffix(rule::SUFFIX)
-            .and_then(|source| remotes.databases.get(source))
-            .is_some_and(|remote| remote.ledger.is_some())
+    let lower = database.to_lowercase();
+    // Asked of nearly every write: most names end otherwise.
+    let Some(source) = lower.strip_suffix(rule::SUFFIX) else { return false };
+    settings(context).databases.get(source).is_some_and(|remote| remote.ledger.is_some())
 }
 
 /// Whether there is such a ledger, with this remote as it is shown.
