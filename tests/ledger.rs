@@ -335,6 +335,8 @@ fn remotes_that_fail_lose_nothing() {
     town.commit(&[&format!("{INSERT} ('b', 'two', 'closed', NULL, 1)")]);
     town.refused(&rule, &["rewritten", "what was pushed there before is gone"]);
     assert_eq!(town.rows(), "a=one");
+    let refused = town.rebuild(&rule).unwrap_err().to_string();
+    assert!(refused.contains("an empty repository with another URL"), "{refused}");
     // Not even if nothing is known of it any more.
     for file in ["ledgers.json", "pushes.json"] {
         std::fs::remove_file(town.notes().with_file_name(file)).unwrap();

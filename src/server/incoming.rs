@@ -140,7 +140,8 @@ pub(super) async fn clone(
     let cloned = cloned.map_err(|error| error.to_string())?;
     let settings = context.remotes.settings();
     let is_pushed = settings.databases.get(&cloned.database.to_lowercase()).is_some_and(|of| of.push)
-        || settings.discover.is_some();
+        || settings.discover.is_some()
+        || remote::ledger::is_ledger(context, &cloned.database);
     let text = (!is_pushed).then(|| {
         format!("it is pushed nowhere; `branchline remote add {} URL` changes that", cloned.database)
     });

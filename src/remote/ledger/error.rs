@@ -147,7 +147,7 @@ pub(super) fn advice(outcome: Outcome, ledger: &str) -> String {
         ),
         Outcome::Rewritten => {
             "only Branchline pushes there, and it pushes over nothing: find out who else does. \
-             `branchline ledger rebuild DB` begins anew, in an empty repository"
+             `branchline ledger rebuild DB` begins anew, in an empty repository with another URL"
                 .replace("DB", source)
         }
         Outcome::OtherData => "give the ledger a repository of its own".to_owned(),

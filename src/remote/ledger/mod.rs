@@ -97,13 +97,10 @@ pub fn rule_of(context: &Context, database: &str) -> Result<Rule, LedgerError> {
 
 /// Whether this database is some other one's ledger: only Branchline writes there.
 pub fn is_ledger(context: &Context, database: &str) -> bool {
-    let remotes = settings(context);
-    database.len() > rule::SUFFIX.len()
-        && database
-            .to_lowercase()
-            .strip_suffix(rule::SUFFIX)
-            .and_then(|source| remotes.databases.get(source))
-            .is_some_and(|remote| remote.ledger.is_some())
+    let lower = database.to_lowercase();
+    // Asked of nearly every write: most names end otherwise.
+    let Some(source) = lower.strip_suffix(rule::SUFFIX) else { return false };
+    settings(context).databases.get(source).is_some_and(|remote| remote.ledger.is_some())
 }
 
 /// Whether there is such a ledger, with this remote as it is shown.
@@ -137,6 +134,23 @@ impl Work {
         Ok(Self { session, _turn: turn, _touch: touch })
     }
 
+    /// The repository where the ledger was published last, and its head there.
+    async fn was_at(
+        &mut self,
+        rule: &Rule,
+        noted: &state::Noted,
+        is_there: bool,
+    ) -> Result<Option<(String, Option<String>)>, LedgerError> {
+        if let Some(was) = &noted.pushed_to {
+            return Ok(Some((was.clone(), noted.pushed.clone())));
+        }
+        let remembered = match is_there {
+            true => push::remembered(&mut self.session, rule).await?,
+            false => None,
+        };
+        Ok(remembered.map(|(was, head)| (was, Some(head))))
+    }
+
     /// Refuses a ledger that was published elsewhere, unless all of its history is to go to its new remote: then up to
     /// which commit it was public. And a remote that has lost what was there.
     async fn moved(
@@ -146,15 +160,7 @@ impl Work {
         how: How,
         is_there: bool,
     ) -> Result<Option<String>, LedgerError> {
-        let remembered = match is_there {
-            true => push::remembered(&mut self.session, rule).await?,
-            false => None,
-        };
-        let was = match &noted.pushed_to {
-            Some(was) => Some((was.clone(), noted.pushed.clone())),
-            None => remembered.map(|(was, head)| (was, Some(head))),
-        };
-        match was {
+        match self.was_at(rule, noted, is_there).await? {
             Some((was, _)) if was == rule.config.remote.repository() && refs.dolt_data.is_none() => {
                 let text = "what was pushed there before is gone";
                 Err(push::failed(rule, Outcome::Rewritten, text.to_owned()))

@@ -21,7 +21,7 @@ pub async fn rebuild(
     progress: &Progress,
 ) -> Result<Published, LedgerError> {
     let mut work = Work::begin(context, &mut rule).await?;
-    noted(context, &rule)?;
+    let before = noted(context, &rule)?;
     push::refuse_mixed(&mut work.session, &rule, &settings(context), true).await?;
     let source = look::main_of(&mut work.session, &rule.database).await?;
     let shapes = look::shapes(&mut work.session, &rule, &source).await?;
@@ -38,6 +38,18 @@ pub async fn rebuild(
         return Err(push::failed(&rule, Outcome::NoBranch, text.to_owned()));
     }
     let is_there = work.has_ledger(&rule).await?;
+    // Dolt would look for its own copy of the repository, which goes with the old ledger.
+    if work
+        .was_at(&rule, &before, is_there)
+        .await?
+        .is_some_and(|(was, _)| was == rule.config.remote.repository())
+    {
+        return Err(LedgerError::Refused(format!(
+            "{} is where the ledger was published until now: set `remote` in [remotes.{}.ledger] to an empty repository with \
+             another URL first",
+            rule.config.remote, rule.database
+        )));
+    }
     if is_there {
         keep_withdrawn(context, &mut work.session, &rule).await?;
     }
