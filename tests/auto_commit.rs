@@ -87,6 +87,12 @@ fn a_writer_that_bypasses_branchline_is_noticed_and_ours_are_not() {
     }
     client.run("CALL DOLT_COMMIT('-Am', 'ours')");
     client.run("CALL DOLT_BRANCH('ours')");
+    // What goes with a remote are refs of the database too.
+    let place = tempfile::tempdir().expect("a temporary directory");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'r', 'file://{}/r')", place.path().display()));
+    client.run("CALL DOLT_PUSH('r', 'main')");
+    client.run("CALL DOLT_REMOTE('remove', 'r')");
+    client.run("INSERT INTO t VALUES (50, 1, 'ours')");
     assert_eq!(count(), settled, "{:?}", bypasses());
     town.direct("gastown").run("INSERT INTO t VALUES (100, 1, 'past us')");
     until("the bypass is shown", || count() == settled + 1);

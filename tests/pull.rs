@@ -412,7 +412,7 @@ fn a_peer_s_branch_is_for_queries_only_and_loses_nothing() {
     // What the schedule could not fetch is told; by hand it is fetched, and the alert is over.
     let alerts = &server.context.alerts;
     let shown = remote_url(&bare).to_string();
-    alerts.note("p", &shown, branchline::remote::Outcome::Auth, "a token that has run out");
+    alerts.note("p", &shown, branchline::remote::Outcome::Auth, "a token that has run out", "");
     assert_eq!(alerts.list(false).len(), 1);
     let first = fetched(&server);
     assert!(alerts.list(false).is_empty(), "{:?}", alerts.list(false));

@@ -292,6 +292,12 @@ fn two_databases_with_one_repository_are_told_and_only_one_is_pushed() {
         (b["state"] == "not pushed" && is_told).then_some(())
     });
     rigs.refused(&["push", "b"], &["b can't be pushed", "is a's repository already"]);
+    let before = repository.data();
+    let mut client = rigs.0.client("b");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'up', '{}')", repository.file_url()));
+    let refused = client.err("CALL DOLT_PUSH('--force', 'up', 'main')");
+    assert!(refused.code == 1290 && refused.message.contains("is the repository of a"), "{refused}");
+    assert_eq!(repository.data(), before);
 }
 
 /// Whoever asks, and however Dolt has it.
@@ -300,11 +306,12 @@ fn a_database_goes_to_no_repository_but_its_own() {
     let (public, peer, free) = (Repository::new(), Repository::new(), Repository::new());
     let urls = [&public, &peer, &free].map(Repository::file_url);
     let config = format!(
-        "{QUICK}[remotes.a.ledger]\nremote = \"{}\"\ntables = [\"t\"]\nwhere = \"v = 'never'\"\n\
-         [[remotes.b.peers]]\nname = \"alice\"\nurl = \"{}\"\n[remotes.c]\npush = false\nurl = \"{}\"\n",
+        "{QUICK}[remotes.a.ledger]\nremote = \"{0}\"\ntables = [\"t\"]\nwhere = \"v = 'never'\"\n\
+         [[remotes.b.peers]]\nname = \"alice\"\nurl = \"{1}\"\n[remotes.c]\npush = false\nurl = \"{2}\"\n\
+         [[remotes.d.peers]]\nname = \"alice\"\nurl = \"{1}\"\n",
         urls[0], urls[1], urls[2]
     );
-    let rigs = Rigs::start(&config, &["a", "b", "c"]);
+    let rigs = Rigs::start(&config, &["a", "b", "c", "d"]);
     for ((database, url), told) in ["a", "b", "c"].into_iter().zip(&urls).zip([
         "is where the public ledger of a goes",
         "is its peer alice, which is only read",
@@ -316,6 +323,18 @@ fn a_database_goes_to_no_repository_but_its_own() {
         let said = rigs.say(&["branch", "done", database, "polecat-x", "--push"]).text;
         assert!(said.contains(told), "{database}: {said}");
     }
+    for database in ["a", "b"] {
+        for push in
+            ["CALL DOLT_PUSH('origin', 'main')", "call dolt_push('--force', 'origin', 'polecat-x:main')"]
+        {
+            let refused = rigs.0.client(database).err(push);
+            assert!(refused.code == 1290 && refused.message.contains("is not pushed there"), "{refused}");
+        }
+    }
+    // As a clone leaves it: that somebody's main is fetched does not say that ours goes anywhere.
+    rigs.0.client("d").run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", urls[2]));
+    rigs.write("d", 8);
+    rigs.refused(&["push", "d"], &["d has no remote that it is pushed to"]);
     rigs.refused(&["remote", "add", "a", &urls[0]], &["is where the public ledger of a goes"]);
     rigs.refused(&["remote", "add", "b", &urls[1]], &["is its peer alice"]);
     rigs.refused(&["remote", "add", "b", &urls[2], "--name", "alice"], &["alice is the name of a peer of b"]);
@@ -355,6 +374,9 @@ fn what_cannot_be_pushed_is_no_success() {
         ["none", "there is no such database", "is no git repository", "2 of 3 databases were not pushed"];
     rigs.refused(&["push"], &texts);
     rigs.done(&["push", "a"]);
+    let another = Repository::new();
+    let added = rigs.done(&["remote", "add", "a", &another.file_url()]);
+    assert!(added.contains(&format!("and no more to {}", own.file_url())), "{added}");
 
     // What was added hid what the file says.
     let file = rigs.0.socket().with_file_name("branchline.toml");

@@ -223,6 +223,20 @@ fn a_repository_that_is_gone_emptied_rewritten_or_somebody_elses() {
     repository.replace_with(&ours);
     rigs.await_equal("a", &repository);
 
+    // Somebody restores it from a backup: what Dolt has sent since is not there, and it would build on that.
+    let older = repository.copy();
+    work(&rigs, "a");
+    rigs.await_equal("a", &repository);
+    let ours = repository.copy();
+    repository.replace_with(&older);
+    work(&rigs, "a");
+    let record = rigs.await_outcome("a", &["rewritten"]);
+    assert!(record["text"].as_str().is_some_and(|text| text.contains("set back on purpose")), "{record}");
+    assert_eq!(repository.data(), older.data(), "nothing is pushed over it");
+    Clone::of(&repository);
+    repository.replace_with(&ours);
+    rigs.await_equal("a", &repository);
+
     // Another database's data.
     let other = Repository::new();
     let others = Rigs::start(&config(30, &[("b", &other.file_url())]), vec![], &["b"]);

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
 use super::target::{not_pushed_to, register};
 use super::url::RemoteUrl;
-use super::worker::take_up;
+use super::worker::{take_up, try_again};
 use crate::admin::AddRemote;
 use crate::branch::sql_literal;
 use crate::observe::progress::Progress;
@@ -38,6 +38,8 @@ pub struct Added {
     pub url: RemoteUrl,
     /// What was there: `no Dolt data yet`, `this database's data`.
     pub found: &'static str,
+    /// Where it was pushed until now, if that is another repository.
+    pub instead: Option<RemoteUrl>,
 }
 
 /// A remote that was removed.
@@ -93,6 +95,7 @@ pub async fn add(
             "{url} is {purpose} of {other} already; a repository holds one database: use one of its own for {database}"
         ));
     }
+    let until_now = context.remotes.target(&database);
     let _turn = context.remotes.turns.take(&database, Some(&url.repository())).await;
     progress.step("look at the repository", None);
     let mut refs = git::refs(&url, LOOK_MAX).await.map_err(|error| unfit(&url, &error))?;
@@ -118,7 +121,12 @@ pub async fn add(
         session.rows(&forget).await.map_err(said)?;
     }
     register(&mut session, &name, &url).await.map_err(said)?;
-    let mut found = "no Dolt data yet";
+    let mut found = match refs.dolt_data.is_none() && before.is_some() {
+        true => {
+            "no Dolt data, though it was known; `branchline restart` if the push fails, as Dolt goes by what it remembers"
+        }
+        false => "no Dolt data yet",
+    };
     if refs.dolt_data.is_some() {
         progress.step("see whose data is there", None);
         found = "this database's data";
@@ -171,7 +179,10 @@ pub async fn add(
     let database = kept.await.map_err(|error| error.to_string())??;
     take_up(context).await;
     tracing::info!(database, remote = name, %url, by, "main is pushed there from now on");
-    Ok(Added { database, name, url, found })
+    // Also if nothing changed: somebody wants to see it.
+    try_again(context, &database);
+    let instead = until_now.map(|target| target.url).filter(|before| *before != url);
+    Ok(Added { database, name, url, found, instead })
 }
 
 /// Ends the pushes of a database that was given its remote at run time.
@@ -179,10 +190,10 @@ pub async fn remove(context: &Arc<Context>, database: &str) -> Result<Removed, S
     let all = added(context)?.all();
     let Some(remote) = all.into_iter().find(|remote| remote.database.eq_ignore_ascii_case(database)) else {
         return Err(match context.remotes.settings().databases.get(&database.to_lowercase()) {
-            Some(configured) => {
+            Some(configured) if configured.url.is_some() => {
                 format!("where {database} goes is set by {}: remove it there", configured.origin)
             }
-            None => format!("{database} has no remote; `branchline remote list` shows them"),
+            _ => format!("{database} has no remote that was added; `branchline remote list` shows them"),
         });
     };
     let remotes = Arc::clone(&context.remotes);
@@ -199,6 +210,7 @@ pub async fn remove(context: &Arc<Context>, database: &str) -> Result<Removed, S
     // Not while it is being pushed; and without it Dolt would push there only if somebody asks it to.
     let _turn = context.remotes.turns.take(&remote.database, Some(&remote.url.repository())).await;
     let unregistered = async {
+        let _touch = context.bypass.as_ref().map(|bypass| bypass.touch(&remote.database));
         let mut session = RemoteSession::open(context, &remote.database, true).await?;
         session.rows(&format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&remote.name))).await
     };

@@ -38,7 +38,8 @@ pub enum FetchError {
     NoDatabase(String),
     /// The database has no such remote.
     #[error(
-        "database {database} has no remote {name:?}{}; `branchline remote add {database} URL --name {name}` adds one",
+        "database {database} has no remote {name:?}{}; [[remotes.{database}.peers]] in branchline.toml gives it others to \
+         pull from",
         known_text(known)
     )]
     NoRemote {
@@ -51,8 +52,7 @@ pub enum FetchError {
     },
     /// The remote has no Dolt data, or no main.
     #[error(
-        "{name} of {database} ({url}) holds no branch main of a Dolt database: nothing was ever pushed there. \
-         `branchline push {database}` pushes to the database's own remote"
+        "{name} of {database} ({url}) holds no branch main of a Dolt database: nothing was pushed there, or it was emptied"
     )]
     Empty {
         /// The database.

@@ -74,6 +74,9 @@ impl Outcome {
             Self::NoBranch
         } else if is_local {
             Self::DoltError
+        } else if has(&["blob not found", "did not find parent commit"]) {
+            // Files that its manifest names are not there.
+            Self::Rewritten
         } else if has(&["no common ancestor"]) {
             Self::OtherData
         } else if has(&[
@@ -148,7 +151,9 @@ impl Outcome {
                  `branchline remote add` with another, empty repository begins anew"
             }
             Self::Rejected => "see what the remote says, and allow refs/dolt/data to be pushed there",
-            Self::Unreachable => "check the URL with `git ls-remote`; it is tried again by itself",
+            Self::Unreachable => {
+                "check the URL with `git ls-remote` (without the git+ in front); it is tried again by itself"
+            }
             Self::Auth => {
                 "give git credentials that need no terminal to the account that runs Branchline: an ssh key without \
                  passphrase or an agent and a known host key, or a credential helper; `git ls-remote URL` must work there \

@@ -23,6 +23,9 @@ use crate::session::Context;
 /// Asking a repository what it has takes no longer than this.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
+/// A running Dolt goes by what it remembers of the remote.
+const ANEW: &str = "`branchline restart`, then `branchline remote add` it again";
+
 /// How a push ended, before it is written down.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
@@ -163,8 +166,9 @@ pub(super) async fn look(
         (None, None) if fetched_head(session, target).await?.is_none() => None,
         // Dolt would loop for ever over a push to what it thinks is there.
         (None, _) => {
-            let text = "refs/dolt/data is gone from the repository, which had it before. If it was emptied on purpose: \
-                        `branchline restart`, then `branchline remote add` it again";
+            let text = format!(
+                "refs/dolt/data is gone from the repository, which had it before. If it was emptied on purpose: {ANEW}"
+            );
             return Err(Stop::new(Outcome::Rewritten, text));
         }
         (Some(data), Some(Seen { head, data: Some(then), .. })) if data == then && has_known => {
@@ -220,6 +224,18 @@ pub(super) async fn reach(
         at: unix_seconds(SystemTime::now()),
     };
     if let Some(theirs) = &theirs {
+        // Dolt would build on files that it sent and that are not there any more: nobody could clone the result.
+        if let Some(known) = &known
+            && has_commit(session, &known.head).await?
+            && merge_base(session, &known.head, theirs).await? != known.head
+        {
+            let text = format!(
+                "its main is at {theirs}, which does not come after {}, what was last seen there. If it was set back on \
+                 purpose: {ANEW}",
+                known.head
+            );
+            return Err(Stop::new(Outcome::Rewritten, text));
+        }
         let base = merge_base(session, theirs, head).await?;
         if *theirs == head {
             ended.seen = Some(seen(head.to_owned(), refs.dolt_data));
@@ -229,12 +245,9 @@ pub(super) async fn reach(
         if base != *theirs {
             let ahead = count(session, head, theirs).await?;
             ended.commits = ahead;
+            // All that comes after it was fetched with it.
             let is_later = match &known {
-                // All that comes after it was fetched with it.
-                Some(known) => {
-                    has_commit(session, &known.head).await?
-                        && merge_base(session, &known.head, theirs).await? == known.head
-                }
+                Some(known) => has_commit(session, &known.head).await?,
                 None => true,
             };
             if !is_later {

@@ -91,6 +91,13 @@ impl Records {
         }
     }
 
+    /// It is another repository: since when it fails is begun anew.
+    pub fn begin_anew(&self, database: &str) {
+        if let Some(kept) = self.lock().get_mut(&database.to_lowercase()) {
+            kept.failing_since = None;
+        }
+    }
+
     /// Takes note; a look that found nothing to do takes the place of the one before. Blocks for a file write, unless
     /// nothing but the time changed.
     pub fn add(&self, database: &str, record: Record, seen: Option<Seen>) {

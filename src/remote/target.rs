@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::call::{CallError, RemoteSession};
 use super::url::RemoteUrl;
 use crate::branch::{sql_identifier, sql_literal};
-use crate::config::{OnBehind, RemotesConfig};
+use crate::config::{OnBehind, RemoteOf, RemotesConfig};
 use crate::dolt::ControlError;
 use crate::observe::redact;
 use crate::session::Context;
@@ -53,7 +53,12 @@ pub async fn targets(context: &Context) -> Result<(Vec<Target>, Vec<Untargeted>)
     let settings = context.remotes.settings();
     let listing = context.branches.listing().await.map_err(|error| error.to_string())?;
     let (mut targets, mut untargeted) = (Vec::new(), Vec::new());
-    for remote in settings.databases.values().filter(|remote| remote.push) {
+    // A section about what is fetched or published does not say that Dolt's own remote, as a clone has one, is pushed to.
+    let is_pushed = |remote: &&RemoteOf| {
+        let is_elsewhere = remote.ledger.is_some() || !remote.peers.is_empty();
+        remote.push && (remote.url.is_some() || !is_elsewhere || settings.discover.is_some())
+    };
+    for remote in settings.databases.values().filter(is_pushed) {
         let refuse = |why: String| Untargeted {
             database: remote.database.clone(),
             name: remote.name.clone(),
@@ -159,6 +164,30 @@ pub fn not_pushed_to(settings: &RemotesConfig, database: &str, url: &RemoteUrl) 
     let peers = &settings.databases.get(&database.to_lowercase())?.peers;
     let peer = peers.iter().find(|peer| peer.url.repository() == repository)?;
     Some(format!("{url} is its peer {}, which is only read: give it a repository of its own", peer.name))
+}
+
+/// Why a client may not push a database there: it is a repository that something else belongs in.
+pub fn not_pushed_by_clients(context: &Context, database: &str, url: &RemoteUrl) -> Option<String> {
+    if let Some(why) = not_pushed_to(&context.remotes.settings(), database, url) {
+        return Some(why);
+    }
+    let repository = url.repository();
+    let others = context.remotes.schedule().targets.clone();
+    let other = others.values().find(|target| {
+        !target.database.eq_ignore_ascii_case(database) && target.url.repository() == repository
+    })?;
+    Some(format!("{url} is the repository of {}, and a repository holds one database", other.database))
+}
+
+/// Name and URL of each remote that Dolt has for a database.
+pub async fn of_database(
+    context: &Context,
+    database: &str,
+) -> Result<Vec<(String, RemoteUrl)>, ControlError> {
+    let sql = format!("SELECT name, url FROM {}.dolt_remotes", sql_identifier(database));
+    let rows = context.dolt.control().rows(&sql, Vec::new()).await?;
+    let rows = rows.into_iter().filter_map(|row| mysql_async::from_row_opt::<(String, String)>(row).ok());
+    Ok(rows.filter_map(|(name, url)| Some((name, RemoteUrl::parse(&url).ok()?))).collect())
 }
 
 /// Why Dolt's configuration tells no URL.

@@ -23,6 +23,8 @@ use crate::observe::alerts;
 use crate::observe::progress::Progress;
 use crate::session::Context;
 
+/// Merges of what others pushed, before one push is given up.
+const MERGES_MAX: usize = 3;
 /// Files and databases are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -128,6 +130,12 @@ pub(super) async fn take_up(context: &Context) -> bool {
         tracing::warn!(database = refused.database, by = refused.origin, "not pushed: {}", refused.why);
     }
     schedule.core.set_lines(lines);
+    for target in &targets {
+        let before = schedule.targets.get(&target.database.to_lowercase());
+        if before.is_some_and(|before| before.url != target.url) {
+            context.remotes.records.begin_anew(&target.database);
+        }
+    }
     schedule.untargeted = untargeted;
     schedule.targets = targets.into_iter().map(|target| (target.database.to_lowercase(), target)).collect();
     let Schedule { targets, waiting, .. } = &mut *schedule;
@@ -155,11 +163,16 @@ fn end_alerts(context: &Context, targets: &BTreeMap<String, Target>) {
 async fn push(context: &Arc<Context>, target: &Target, why: Why, timeout: Duration) -> Record {
     let (task_context, task_target) = (Arc::clone(context), target.clone());
     let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-        let record = push_once(&task_context, &task_target, why, timeout).await;
-        match wants_merge(&task_target, &record) {
-            true => merge_and_push(&task_context, &task_target, record, why, timeout).await,
-            false => record,
+        let mut record = push_once(&task_context, &task_target, why, timeout).await;
+        // Others may push between the merge and our push.
+        for _ in 0..MERGES_MAX {
+            if !wants_merge(&task_target, &record) {
+                break;
+            }
+            let behind = record;
+            record = merge_and_push(&task_context, &task_target, behind, why, timeout).await;
         }
+        record
     }));
     task.await.unwrap_or_else(|error| {
         tracing::error!(database = target.database, %error, "a push ended by a fault of Branchline's");
@@ -287,6 +300,12 @@ pub async fn push_all(
     }
     all.sort_by_key(|(at, ..)| *at);
     Ok(all.into_iter().map(|(_, database, record)| (database, record)).collect())
+}
+
+/// What failed may go well now: it is tried at once, if the database is pushed at all.
+pub fn try_again(context: &Context, database: &str) {
+    context.remotes.schedule().core.ask(&database.to_lowercase());
+    context.remotes.wake.notify_one();
 }
 
 /// Why a database isn't pushed.

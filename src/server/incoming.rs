@@ -9,6 +9,7 @@ use crate::observe::progress::Progress;
 use crate::remote::clone::CloneRequest;
 use crate::remote::peers::{Fetched, Got, get};
 use crate::remote::pull::{PullRequest, Pulled};
+use crate::remote::worker::try_again;
 use crate::remote::{self, RemoteUrl};
 use crate::session::Context;
 
@@ -72,7 +73,11 @@ pub(super) async fn pull(
     for database in databases {
         let request = PullRequest { database: database.clone(), remote: remote.clone(), by: by.to_owned() };
         match get(context, &request, progress).await {
-            Ok(Got::Main(pulled)) => into_main(&mut table, pulled),
+            Ok(Got::Main(pulled)) => {
+                // It may have been behind.
+                try_again(context, &pulled.database);
+                into_main(&mut table, pulled);
+            }
             Ok(Got::Branch(fetched)) => into_branch(&mut table, fetched),
             Err(error) => {
                 failed += 1;

@@ -98,8 +98,14 @@ async fn show(context: &Arc<Context>, view: RemoteView) -> Result<Table, String>
 }
 
 fn added(added: remote::add::Added) -> Done {
-    let mut table = Table::new(["database", "remote", "url", "found"]);
-    table.row([added.database.into(), added.name.into(), added.url.to_string().into(), added.found.into()]);
+    let mut table = Table::new(["database", "remote", "url", "found", "instead"]);
+    table.row([
+        added.database.into(),
+        added.name.into(),
+        added.url.to_string().into(),
+        added.found.into(),
+        added.instead.map(|url| url.to_string()).into(),
+    ]);
     (table, None)
 }
 

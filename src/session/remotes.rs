@@ -12,8 +12,9 @@ use super::job::Job;
 use super::routed::Session;
 use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
-use crate::remote::ledger;
+use crate::remote::target::{not_pushed_by_clients, of_database};
 use crate::remote::turns::{Held, Turn};
+use crate::remote::{RemoteUrl, ledger};
 use crate::statement::attribution::{Attributed, Touched};
 use crate::statement::classify::Kind;
 use crate::statement::effects::{Class, Effect, Effects};
@@ -131,6 +132,22 @@ impl Session {
         Some(ErrInfo::new(1290, "HY000", text))
     }
 
+    /// Why a client's own push is not run: what it pushes does not belong where that would go. Where it is not told which
+    /// remote is meant, it may be any.
+    async fn refuses_push(&self, database: &str, args: Option<&[String]>) -> Option<ErrInfo> {
+        let remotes = of_database(&self.context, database).await.ok()?;
+        let has_values = |arg: &String| arg.starts_with("--user");
+        let named = args.filter(|args| !args.iter().any(has_values));
+        let named = named.and_then(|args| args.iter().find(|arg| !arg.starts_with('-')));
+        let is_meant = |(name, _): &&(String, RemoteUrl)| named.is_none_or(|named| named == name);
+        let refusal = |(_, url): &(String, RemoteUrl)| not_pushed_by_clients(&self.context, database, url);
+        let why = remotes.iter().filter(is_meant).find_map(refusal)?;
+        let text = format!(
+            "{database} is not pushed there: {why}. `branchline remote list` shows where each database goes"
+        );
+        Some(ErrInfo::new(1290, "HY000", text))
+    }
+
     /// Waits for the database's turn at its remotes, if the command talks to one. Inside: why it may not run.
     pub async fn turn_at_remotes(&mut self, job: &mut Job) -> Result<Result<AtRemotes, ErrInfo>, Ending> {
         let nothing = || Ok(Ok(AtRemotes::default()));
@@ -148,6 +165,14 @@ impl Session {
             return nothing();
         }
         let Some(lane) = self.current_lane() else { return nothing() };
+        for kind in &runs.statements {
+            if let Kind::Call { procedure, literal_args } = kind
+                && procedure == "dolt_push"
+                && let Some(refused) = self.refuses_push(lane.database(), literal_args.as_deref()).await
+            {
+                return Ok(Err(refused));
+            }
+        }
         let remotes = &self.context.remotes;
         let held = holding.then(|| remotes.turns.hold(lane.database()));
         let mut turn = None;

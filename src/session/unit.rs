@@ -133,7 +133,9 @@ impl Session {
         };
         // Most commands are reads outside of a transaction: nobody asks what they read, nor where.
         let is_outside = self.transaction.is_closed() && self.state.autocommit;
-        if may_read_only && is_outside && unit.does != Does::Anything {
+        // A DOLT_REMOTE writes no branch, but refs of remotes.
+        let calls_dolt = effects.statements.iter().any(|effect| dolt_call(effect).is_some());
+        if may_read_only && is_outside && unit.does != Does::Anything && !calls_dolt {
             let begin = begin_text(&unit, &text);
             return (unit, None, begin);
         }

@@ -37,7 +37,7 @@ pub enum DaemonJsonError {
         source: io::Error,
     },
     /// It isn't what gt writes.
-    #[error("{}: {what}; its remotes are not used until that is mended", path.display())]
+    #[error("{}: {what}; what it said before stays in force, but not over a restart, until that is mended", path.display())]
     Form {
         /// The file.
         path: PathBuf,

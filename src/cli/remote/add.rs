@@ -48,6 +48,9 @@ pub fn add(context: &Context, args: &AddArgs) -> Result<(), Failure> {
         get("url"),
         get("remote")
     ))?;
+    if let Some(instead) = added.first("instead") {
+        output::line(&format!("and no more to {instead}"))?;
+    }
     output::line(&format!("there now: {}", get("found")))
 }
 
