@@ -427,7 +427,8 @@ async fn it_is_stopped_for_a_moment_to_rename_directories() {
     let rows = control.rows("SELECT COUNT(*), MAX(id) FROM hq_before.t", vec![]).await.expect("answer");
     assert_eq!((rows[0].get::<i64, _>(0), rows[0].get::<i64, _>(1)), (Some(1), Some(7)));
     assert!(control.rows("SELECT * FROM hq.t", vec![]).await.is_err(), "it is the other one");
-    assert!(dolt.facts().alerts.is_empty() && dolt.facts().last_error.is_none(), "{:?}", dolt.facts());
+    let facts = dolt.facts();
+    assert!(facts.alerts.is_empty() && facts.last_error.is_none() && facts.restarts == 0, "{facts:?}");
     assert!(!config.state_dir.join("dolt-moves.json").exists());
 
     // What can't be done leaves all as it was, and Dolt serves again.

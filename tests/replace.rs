@@ -130,11 +130,12 @@ fn what_dolt_cannot_open_any_more_is_out_of_its_way_at_the_next_start() {
     has_no_scratch(directory.path());
 }
 
-/// Who is killed, and when.
+/// Who is killed; or asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Who {
     Branchline,
     Dolt,
+    Asked,
 }
 
 /// A Branchline that is asked to restore in the place of a database.
@@ -191,7 +192,7 @@ fn killed_at_any_moment_the_name_is_the_old_one_s_or_the_new_one_s() {
         ("Dolt starts again", &|| is_there("dolt-moves.json") && is_there("dolt.json")),
     ];
     for (number, (what, moment)) in moments.iter().enumerate() {
-        for who in [Who::Branchline, Who::Dolt] {
+        for who in [Who::Branchline, Who::Dolt, Who::Asked] {
             let told = format!("{what}, {who:?}");
             let old = vec!["1|new".to_owned(), format!("{}|{told}", number + 2)];
             let mut client = Client::connect(branchline.addr(), &Login::root("c"));
@@ -209,14 +210,16 @@ fn killed_at_any_moment_the_name_is_the_old_one_s_or_the_new_one_s() {
             });
             match (who, branchline.try_dolt().and_then(|dolt| Pid::from_raw(dolt.pid))) {
                 (Who::Branchline, _) => branchline.signal(Signal::KILL),
+                (Who::Asked, _) => branchline.signal(Signal::TERM),
                 (Who::Dolt, Some(pid)) => {
                     let _already_gone = kill_process(pid, Signal::KILL);
                 }
                 (Who::Dolt, None) => {}
             }
             let kept = asked.ended();
-            if who == Who::Branchline {
-                assert!(branchline.wait(DEADLINE).is_some());
+            if who != Who::Dolt {
+                let ended = branchline.wait(DEADLINE).expect("it ends");
+                assert_eq!(ended.success(), who == Who::Asked, "{told}: {ended}");
                 drop(branchline);
                 branchline = Branchline::start_in(directory.path(), |_| {});
             }

@@ -106,7 +106,7 @@ pub enum State {
 /// Figures for status and health, kept across restarts.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Starts after the first.
+    /// Starts after the first, without those that somebody asked for.
     pub restarts: u64,
     /// How long the last successful health probe took.
     pub health_latency: Option<Duration>,

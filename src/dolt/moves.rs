@@ -103,6 +103,21 @@ pub struct NotMoved {
     pub as_before: bool,
 }
 
+impl MovesError {
+    /// Where the file is gone again.
+    fn in_short(&self) -> String {
+        match self {
+            Self::Stuck { from, to, problem, .. } => {
+                format!("{} can't be renamed to {}: {problem}", from.display(), to.display())
+            }
+            Self::Failed { from, to, error, .. } => {
+                format!("{} can't be renamed to {}: {error}", from.display(), to.display())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Moves {
     /// Nothing is done, nothing is written down.
     pub fn new(moves: Vec<Move>, doubtful: Option<Move>) -> Self {
@@ -208,7 +223,7 @@ pub(super) fn run(state_dir: &Path, data_dir: &Path, mut moves: Moves) -> Result
     let Err(error) = ran else { return Ok(()) };
     let undone = done.iter().rev().try_for_each(|one| rename(data_dir, &one.to, &one.from));
     let as_before = undone.is_ok() && forget(state_dir).is_ok();
-    Err(NotMoved { why: error.to_string(), as_before })
+    Err(NotMoved { why: if as_before { error.in_short() } else { error.to_string() }, as_before })
 }
 
 /// After a Dolt that ended with these words: whether it ended for the database that was in doubt, which is out of its way

@@ -162,6 +162,8 @@ impl Supervisor {
 
     async fn move_directories(&mut self) {
         let Some((moves, answer)) = self.held.take() else { return };
+        // Nothing went wrong with this one: the next start does not count.
+        self.running.spawned = self.running.spawned.saturating_sub(1);
         let (state_dir, data_dir) = (self.state_dir.clone(), self.data_dir.clone());
         let moved = tokio::task::spawn_blocking(move || moves::run(&state_dir, &data_dir, moves)).await;
         let moved = moved.unwrap_or_else(|error| {

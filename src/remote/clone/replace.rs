@@ -34,6 +34,11 @@ pub(super) async fn place(work: &mut Work<'_>, old: Old) -> Result<String, Clone
     let doing = format!("replace {name}");
     // Nobody is in the middle of a COMMIT, wherever.
     let mut lanes = take_every_lane(context, name, (by, &doing), LANE_WAIT).await.map_err(here)?;
+    if super::room::old(context, name, &data_dir.join(name), true).await? != old {
+        return Err(here(format!(
+            "somebody has changed or dropped {name} meanwhile; nothing was replaced, run it again"
+        )));
+    }
     let touch = |name: &str| context.bypass.as_ref().map(|bypass| bypass.touch(name));
     let _touches = [touch(name), touch(&aside)];
     let old = if is_database { aside.clone() } else { away.clone() };

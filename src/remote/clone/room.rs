@@ -43,7 +43,13 @@ pub(super) enum Old {
     Directory,
 }
 
-async fn old(context: &Context, database: &str, dir: &Path, replace: bool) -> Result<Old, CloneError> {
+/// Looks who has the name.
+pub(super) async fn old(
+    context: &Context,
+    database: &str,
+    dir: &Path,
+    replace: bool,
+) -> Result<Old, CloneError> {
     let lost = |error: ControlError| CloneError::Place(error.to_string());
     let listing = context.branches.listing().await.map_err(lost)?;
     match listing.database(database) {

@@ -156,7 +156,10 @@ pub(super) async fn place(work: &mut Work<'_>) -> Result<(), CloneError> {
     let state_dir = context.remotes.state_dir();
     swap.write_down(state_dir).map_err(io)?;
     work.fresh.is_kept = true;
-    let placed = swap.run(context, data_dir, forward).await;
+    let placed = swap.run(context, data_dir, forward).await.and_then(|found| match found.live {
+        true => Ok(()),
+        false => Err(format!("{name} is not there any more: somebody has dropped it, or what was dropped")),
+    });
     // Also after a failure: some of it may have happened.
     context.lanes.touched(name);
     context.catalog.invalidate_database(name);
