@@ -101,6 +101,19 @@ fn wrong_settings_are_reported_together_and_nothing_starts() {
 }
 
 #[test]
+fn start_does_not_swap_the_data_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join(".branchline");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("start.json"), r#"{"data_dir": "/srv/rigs"}"#).unwrap();
+    let output = run(home.path(), &["start"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("served /srv/rigs") && stderr.contains("branchline restart"), "{stderr}");
+    assert!(!state.join("branchline.log").exists());
+}
+
+#[test]
 fn completions_and_manual() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

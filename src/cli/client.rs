@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{Conn, IoError, OptsBuilder};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -28,6 +28,16 @@ pub struct ConsoleClient {
     state_dir: PathBuf,
 }
 
+/// Why there is no connection.
+enum NoConsole {
+    /// The process behind it is being killed: a moment later nobody listens.
+    Ending,
+    Failure(Failure),
+}
+
+const ENDING_TRIES: u32 = 40;
+const ENDING_PAUSE: Duration = Duration::from_millis(50);
+
 impl ConsoleClient {
     /// Finds the process by the state directory.
     pub fn connect(context: &Context) -> Result<Self, Failure> {
@@ -36,19 +46,31 @@ impl ConsoleClient {
 
     /// The process of this state directory.
     pub fn connect_in(state_dir: &Path) -> Result<Self, Failure> {
+        for _ in 0..ENDING_TRIES {
+            match Self::try_connect_in(state_dir) {
+                Err(NoConsole::Ending) => std::thread::sleep(ENDING_PAUSE),
+                Err(NoConsole::Failure(failure)) => return Err(failure),
+                Ok(client) => return Ok(client),
+            }
+        }
+        let socket = state_dir.join(CONSOLE_SOCKET);
+        Err(Failure::Failed(format!("{}: it hangs up at once, again and again", socket.display())))
+    }
+
+    fn try_connect_in(state_dir: &Path) -> Result<Self, NoConsole> {
         let socket = state_dir.join(CONSOLE_SOCKET);
         // The system's own error first: a driver's would not tell "not there" from "not allowed".
         if let Err(error) = UnixStream::connect(&socket) {
-            return Err(match error.kind() {
+            return Err(NoConsole::Failure(match error.kind() {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::not_running(state_dir),
                 ErrorKind::PermissionDenied => Failure::Failed(format!(
                     "{}: {error}; the console is for the user that runs Branchline",
                     socket.display()
                 )),
                 _ => Failure::Failed(format!("{}: {error}", socket.display())),
-            });
+            }));
         }
-        let runtime = super::process::runtime()?;
+        let runtime = super::process::runtime().map_err(NoConsole::Failure)?;
         let opts = OptsBuilder::default()
             .socket(Some(socket.display().to_string()))
             .user(Some("branchline"))
@@ -57,10 +79,18 @@ impl ConsoleClient {
         let conn = runtime.block_on(async { timeout(CONNECT_TIMEOUT, Conn::new(opts)).await });
         let conn = match conn {
             Ok(Ok(conn)) => conn,
-            Ok(Err(error)) => return Err(Failure::Failed(format!("{}: {error}", socket.display()))),
+            Ok(Err(mysql_async::Error::Io(IoError::Io(error))))
+                if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) =>
+            {
+                return Err(NoConsole::Ending);
+            }
+            Ok(Err(error)) => {
+                return Err(NoConsole::Failure(Failure::Failed(format!("{}: {error}", socket.display()))));
+            }
             Err(_) => {
                 let limit = CONNECT_TIMEOUT.as_secs();
-                return Err(Failure::Failed(format!("{}: no greeting within {limit} s", socket.display())));
+                let text = format!("{}: no greeting within {limit} s", socket.display());
+                return Err(NoConsole::Failure(Failure::Failed(text)));
             }
         };
         Ok(Self { runtime, conn, state_dir: state_dir.to_path_buf() })

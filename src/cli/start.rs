@@ -47,6 +47,20 @@ pub struct RestartArgs {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    let flags = &context.flags;
+    let last = last_flags(&flags.state_dir()?).and_then(|last| last.data_dir);
+    let is_told = flags.data_dir.is_some() || std::env::var_os("BRANCHLINE_DATA_DIR").is_some();
+    if let Some(last) = last.filter(|_| !is_told) {
+        let data_dir = flags.resolve()?.data_dir;
+        if last != data_dir {
+            return Err(Failure::Usage(format!(
+                "the last one here served {}, and these settings would serve {}: `branchline restart` starts it as it was, or \
+                 say which with --data-dir",
+                last.display(),
+                data_dir.display()
+            )));
+        }
+    }
     start(context, &context.flags, Duration::from_secs(args.timeout_s))
 }
 
