@@ -304,6 +304,7 @@ fn two_databases_with_one_repository_are_told_and_only_one_is_pushed() {
 #[test]
 fn a_database_goes_to_no_repository_but_its_own() {
     let (public, peer, free) = (Repository::new(), Repository::new(), Repository::new());
+    let own = Repository::new();
     let urls = [&public, &peer, &free].map(Repository::file_url);
     let config = format!(
         "{QUICK}[remotes.a.ledger]\nremote = \"{0}\"\ntables = [\"t\"]\nwhere = \"v = 'never'\"\n\
@@ -331,6 +332,18 @@ fn a_database_goes_to_no_repository_but_its_own() {
             assert!(refused.code == 1290 && refused.message.contains("is not pushed there"), "{refused}");
         }
     }
+    // Where it goes is known of a prepared one too, and nothing else is refused for it.
+    let mut client = rigs.0.client("b");
+    client.run(&format!("CALL DOLT_REMOTE('add', 'own', '{}')", own.file_url()));
+    let push = client.prepare("CALL DOLT_PUSH(?, ?)").expect("prepared");
+    for (remote, is_refused) in [("origin", true), ("own", false)] {
+        let answer = client.execute(push, &[remote, "main"], true);
+        assert_eq!(answer.err().map(|error| error.code), is_refused.then_some(1290), "{remote}");
+    }
+    assert!(own.data().is_some());
+    let several = client.all("SELECT 1; CALL DOLT_PUSH('own', 'main')");
+    let refused = several.into_iter().find_map(Result::err).expect("refused");
+    assert!(refused.code == 1290 && refused.message.contains("by itself"), "{refused}");
     // As a clone leaves it: that somebody's main is fetched does not say that ours goes anywhere.
     rigs.0.client("d").run(&format!("CALL DOLT_REMOTE('add', 'origin', '{}')", urls[2]));
     rigs.write("d", 8);

@@ -237,6 +237,14 @@ fn a_repository_that_is_gone_emptied_rewritten_or_somebody_elses() {
     repository.replace_with(&ours);
     rigs.await_equal("a", &repository);
 
+    // A client goes over it by force, with a history of its own: Dolt knows what it has sent.
+    let mut client = rigs.client("a");
+    client.run("CALL DOLT_RESET('--hard', 'HEAD~2')");
+    client.run("INSERT INTO t VALUES (2000000, 1)");
+    client.run("CALL DOLT_COMMIT('-Am', 'another history')");
+    client.run("CALL DOLT_PUSH('--force', 'origin', 'main')");
+    rigs.await_equal("a", &repository);
+
     // Another database's data.
     let other = Repository::new();
     let others = Rigs::start(&config(30, &[("b", &other.file_url())]), vec![], &["b"]);

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::flags::Flags;
 use super::process::{Progress, private_dir, runtime};
 use super::{Context, logs, output, stop};
+use crate::config::{Config, DoltSource};
 
 /// Flags of the last start, for `restart`.
 const START_FILE: &str = "start.json";
@@ -47,21 +48,7 @@ pub struct RestartArgs {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<(), Failure> {
-    let flags = &context.flags;
-    let last = last_flags(&flags.state_dir()?).and_then(|last| last.data_dir);
-    let is_told = flags.data_dir.is_some() || std::env::var_os("BRANCHLINE_DATA_DIR").is_some();
-    if let Some(last) = last.filter(|_| !is_told) {
-        let data_dir = flags.resolve()?.data_dir;
-        if last != data_dir {
-            return Err(Failure::Usage(format!(
-                "the last one here served {}, and these settings would serve {}: `branchline restart` starts it as it was, or \
-                 say which with --data-dir",
-                last.display(),
-                data_dir.display()
-            )));
-        }
-    }
-    start(context, &context.flags, Duration::from_secs(args.timeout_s))
+    start(context, &context.flags, Duration::from_secs(args.timeout_s), true)
 }
 
 /// Also starts when nothing was running: the wish is that it runs, with these settings.
@@ -87,10 +74,10 @@ pub fn restart(context: &Context, args: &RestartArgs) -> Result<(), Failure> {
         Err(Failure::NotRunning(_)) => eprintln!("Branchline was not running in {}", state_dir.display()),
         Err(other) => return Err(other),
     }
-    start(context, &flags, Duration::from_secs(120))
+    start(context, &flags, Duration::from_secs(120), false)
 }
 
-fn start(context: &Context, flags: &Flags, limit: Duration) -> Result<(), Failure> {
+fn start(context: &Context, flags: &Flags, limit: Duration, is_new: bool) -> Result<(), Failure> {
     let config = flags.resolve()?;
     match ConsoleClient::connect_in(&config.state_dir) {
         Ok(mut client) => {
@@ -103,6 +90,14 @@ fn start(context: &Context, flags: &Flags, limit: Duration) -> Result<(), Failur
         }
         Err(Failure::NotRunning(_)) => {}
         Err(other) => return Err(other),
+    }
+    if is_new && let Some(last) = other_data_dir(flags, &config) {
+        return Err(Failure::Usage(format!(
+            "the last one here served {}, and these settings would serve {}: `branchline restart` starts it as it was, or say \
+             which with --data-dir",
+            last.display(),
+            config.data_dir.display()
+        )));
     }
     private_dir(&config.state_dir)?;
     let flags = flags.pinned(&config);
@@ -133,6 +128,16 @@ fn start(context: &Context, flags: &Flags, limit: Duration) -> Result<(), Failur
         );
     }
     output::line(&format!("ready {address} (pid {pid})"))
+}
+
+/// The data directory of the last start, if nobody says that another one is meant now.
+fn other_data_dir(flags: &Flags, config: &Config) -> Option<PathBuf> {
+    let is_told = flags.data_dir.is_some() || std::env::var_os("BRANCHLINE_DATA_DIR").is_some();
+    if is_told || !matches!(config.dolt.source, DoltSource::Private { .. }) {
+        return None;
+    }
+    let last = last_flags(&config.state_dir).filter(|last| last.dolt_address.is_none())?;
+    last.data_dir.filter(|last| *last != config.data_dir)
 }
 
 struct Ready {

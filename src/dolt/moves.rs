@@ -221,8 +221,10 @@ pub(super) fn run(state_dir: &Path, data_dir: &Path, mut moves: Moves) -> Result
     let mut done = Vec::new();
     let ran = moves.write(state_dir).and_then(|()| moves.go(state_dir, data_dir, &mut done));
     let Err(error) = ran else { return Ok(()) };
-    let undone = done.iter().rev().try_for_each(|one| rename(data_dir, &one.to, &one.from));
-    let as_before = undone.is_ok() && forget(state_dir).is_ok();
+    // Written down as well: cut off, the next start goes on with this list or, if it is not written, with the other one.
+    let mut back = Moves::new(done.iter().rev().map(|one| Move::new(&one.to, &one.from)).collect(), None);
+    let undone = back.write(state_dir).and_then(|()| back.go(state_dir, data_dir, &mut Vec::new()));
+    let as_before = undone.is_ok();
     Err(NotMoved { why: if as_before { error.in_short() } else { error.to_string() }, as_before })
 }
 

@@ -221,6 +221,25 @@ fn takes(rule: Rule, args: Arguments<'_>) -> Takes {
     }
 }
 
+/// The remote that a DOLT_PUSH with these arguments names.
+pub fn pushed_to(args: &[String]) -> Option<&str> {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            // Its value comes next.
+            "--user" | "-user" => _ = args.next(),
+            option if option.starts_with('-') => {}
+            remote => return Some(remote),
+        }
+    }
+    None
+}
+
+/// Whether a DOLT_PUSH with these arguments may go over what is there.
+pub fn is_forced(args: &[String]) -> bool {
+    args.iter().any(|arg| matches!(arg.as_str(), "-f" | "--force") || arg.starts_with('+'))
+}
+
 /// Whether a CALL may change a branch's data or refs, or commit; a user's procedure may. A checkout of one plain
 /// name counts as none, although there may be a table and no branch of that name.
 pub fn writes(procedure: &str, args: Option<&[String]>) -> bool {

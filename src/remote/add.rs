@@ -62,7 +62,7 @@ pub async fn add(
     by: &str,
     progress: &Progress,
 ) -> Result<Added, String> {
-    let AddRemote { database, url, name, init } = request;
+    let AddRemote { database, url, mut name, init } = request;
     if ledger::is_ledger(context, &database) {
         return Err(format!(
             "{database} is a public ledger: where it goes is `remote` in its [remotes.DATABASE.ledger]"
@@ -76,11 +76,17 @@ pub async fn add(
         return Err(format!("{database} has no branch main, and no other branch is ever pushed"));
     }
     let added = added(context)?;
+    let mut is_configured = false;
     if let Some(configured) = context.remotes.settings().databases.get(&database.to_lowercase())
         && configured.url.is_some()
         && ![ADDED, daemon_json::PATH].iter().any(|weaker| configured.origin.contains(weaker))
     {
-        return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
+        // The same again: it is looked at as if for the first time.
+        is_configured = configured.url.as_ref() == Some(&url);
+        name.clone_from(&configured.name);
+        if !is_configured {
+            return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
+        }
     }
     if let Some(why) = not_pushed_to(&context.remotes.settings(), &database, &url) {
         return Err(why);
@@ -167,7 +173,7 @@ pub async fn add(
     };
     let remotes = Arc::clone(&context.remotes);
     let kept = tokio::task::spawn_blocking(move || {
-        if let Ok(added) = &remotes.added {
+        if let (Ok(added), false) = (&remotes.added, is_configured) {
             added.add(remote).map_err(|error| error.to_string())?;
         }
         // Whoever adds it has looked at what is there.

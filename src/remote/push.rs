@@ -193,6 +193,26 @@ pub(super) async fn look(
             }
         }
     };
+    // Dolt would build on files that it sent and that are not there any more: nobody could clone the result.
+    if let Some(known) = known.as_ref().filter(|known| head.as_ref() != Some(&known.head)) {
+        let is_later = match &head {
+            Some(head) if has_commit(session, &known.head).await? => {
+                merge_base(session, &known.head, head).await? == known.head
+            }
+            // A database that was restored from before it was pushed.
+            Some(_) => true,
+            None => false,
+        };
+        if !is_later {
+            let at =
+                head.map_or_else(|| "its main is gone".to_owned(), |head| format!("its main is at {head}"));
+            let text = format!(
+                "{at}, which does not come after {}, what was last seen there. If it was set back on purpose: {ANEW}",
+                known.head
+            );
+            return Err(Stop::new(Outcome::Rewritten, text));
+        }
+    }
     Ok(There { refs, known, head })
 }
 
@@ -224,18 +244,6 @@ pub(super) async fn reach(
         at: unix_seconds(SystemTime::now()),
     };
     if let Some(theirs) = &theirs {
-        // Dolt would build on files that it sent and that are not there any more: nobody could clone the result.
-        if let Some(known) = &known
-            && has_commit(session, &known.head).await?
-            && merge_base(session, &known.head, theirs).await? != known.head
-        {
-            let text = format!(
-                "its main is at {theirs}, which does not come after {}, what was last seen there. If it was set back on \
-                 purpose: {ANEW}",
-                known.head
-            );
-            return Err(Stop::new(Outcome::Rewritten, text));
-        }
         let base = merge_base(session, theirs, head).await?;
         if *theirs == head {
             ended.seen = Some(seen(head.to_owned(), refs.dolt_data));

@@ -129,11 +129,16 @@ impl Remotes {
         }
         *told = problems;
         drop(told);
+        let times = times(&settings);
         let mut now = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         let is_changed = **now != settings;
         if is_changed {
-            self.schedule().core.set_times(times(&settings));
             *now = Arc::new(settings);
+        }
+        // Whoever has the schedule may ask for the settings.
+        drop(now);
+        if is_changed {
+            self.schedule().core.set_times(times);
         }
         is_changed
     }

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
+use crate::config::remotes::NAME_DEFAULT;
 use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
 use crate::remote::target::{not_pushed_by_clients, of_database};
@@ -132,20 +133,44 @@ impl Session {
         Some(ErrInfo::new(1290, "HY000", text))
     }
 
-    /// Why a client's own push is not run: what it pushes does not belong where that would go. Where it is not told which
-    /// remote is meant, it may be any.
-    async fn refuses_push(&self, database: &str, args: Option<&[String]>) -> Option<ErrInfo> {
+    /// Why a client's own push is not run: what it pushes does not belong where that would go.
+    async fn refuses_push(&self, database: &str, job: &Job) -> Option<ErrInfo> {
+        if job.unit.pushes.is_empty() {
+            return None;
+        }
+        let refused = |text: String| Some(ErrInfo::new(1290, "HY000", text));
+        // What comes before it may change where that is.
+        if !job.unit.single {
+            return refused("DOLT_PUSH has to be sent by itself: where it goes is checked first".to_owned());
+        }
         let remotes = of_database(&self.context, database).await.ok()?;
-        let has_values = |arg: &String| arg.starts_with("--user");
-        let named = args.filter(|args| !args.iter().any(has_values));
-        let named = named.and_then(|args| args.iter().find(|arg| !arg.starts_with('-')));
-        let is_meant = |(name, _): &&(String, RemoteUrl)| named.is_none_or(|named| named == name);
-        let refusal = |(_, url): &(String, RemoteUrl)| not_pushed_by_clients(&self.context, database, url);
-        let why = remotes.iter().filter(is_meant).find_map(refusal)?;
-        let text = format!(
+        let settings = self.context.remotes.settings();
+        let why = job.unit.pushes.iter().find_map(|args| {
+            let named = args.as_deref().and_then(procedures::pushed_to);
+            let is_meant = |(name, url): &&(String, RemoteUrl)| match named {
+                Some(named) => name == named,
+                // Dolt takes this one, or that of the branch.
+                None => {
+                    name == NAME_DEFAULT || remotes.len() == 1 || ledger::ledger_at(&settings, url).is_some()
+                }
+            };
+            let refusal =
+                |(_, url): &(String, RemoteUrl)| not_pushed_by_clients(&self.context, database, url);
+            remotes.iter().filter(is_meant).find_map(refusal)
+        })?;
+        refused(format!(
             "{database} is not pushed there: {why}. `branchline remote list` shows where each database goes"
-        );
-        Some(ErrInfo::new(1290, "HY000", text))
+        ))
+    }
+
+    /// A client's forced push has succeeded: what was seen there before says nothing any more.
+    pub async fn has_pushed(&self, job: &Job) {
+        let is_forced = |args: &Option<Vec<String>>| args.as_deref().is_none_or(procedures::is_forced);
+        let Some(database) = self.at_remotes.database.clone() else { return };
+        if job.unit.pushes.iter().any(is_forced) {
+            let remotes = Arc::clone(&self.context.remotes);
+            let _ = tokio::task::spawn_blocking(move || remotes.records.forget_seen(&database)).await;
+        }
     }
 
     /// Waits for the database's turn at its remotes, if the command talks to one. Inside: why it may not run.
@@ -165,13 +190,8 @@ impl Session {
             return nothing();
         }
         let Some(lane) = self.current_lane() else { return nothing() };
-        for kind in &runs.statements {
-            if let Kind::Call { procedure, literal_args } = kind
-                && procedure == "dolt_push"
-                && let Some(refused) = self.refuses_push(lane.database(), literal_args.as_deref()).await
-            {
-                return Ok(Err(refused));
-            }
+        if let Some(refused) = self.refuses_push(lane.database(), job).await {
+            return Ok(Err(refused));
         }
         let remotes = &self.context.remotes;
         let held = holding.then(|| remotes.turns.hold(lane.database()));

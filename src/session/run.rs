@@ -445,6 +445,9 @@ impl Session {
             self.lost = self.forget_backend(&error).map(Trouble::Tell);
         }
         self.in_flight = false;
+        if !tracker.had_err() {
+            self.has_pushed(&job).await;
+        }
         if self.backend.as_ref().is_some_and(|backend| !backend.inbox.is_empty()) {
             // What stands there would be taken for the next command's answer.
             self.lost = self.forget_backend("Dolt sent more than one answer").map(Trouble::Tell);

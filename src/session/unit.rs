@@ -143,6 +143,11 @@ impl Session {
         plan.label = redact::cut(&redact::statement(&text), LABEL_CHARS_MAX);
         unit.changes_names = !effects.whole || effects.statements.iter().any(changes_names);
         for effect in &effects.statements {
+            if let Class::Call { procedure, literal_args } = &effect.class
+                && procedure == "dolt_push"
+            {
+                unit.pushes.push(literal_args.clone());
+            }
             if let Some(call) = dolt_call(effect) {
                 unit.dolt = true;
                 unit.dolt_commit |= call.dolt_commits;

@@ -55,6 +55,20 @@ fn what_is_taken_follows_from_the_arguments() {
 }
 
 #[test]
+fn where_a_push_goes_and_how() {
+    let of = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        (pushed_to(&args).map(str::to_owned), is_forced(&args))
+    };
+    let origin = Some("origin".to_owned());
+    assert_eq!(of(&["origin", "main"]), (origin.clone(), false));
+    assert_eq!(of(&["--force", "--user", "bob", "origin", "main"]), (origin.clone(), true));
+    assert_eq!(of(&["-u", "--user=bob", "origin"]), (origin, false));
+    assert_eq!(of(&["--force"]), (None, true));
+    assert_eq!(of(&[]), (None, false));
+}
+
+#[test]
 fn a_pull_is_a_fetch_and_a_merge() {
     let pull = with("dolt_pull", &["--user", "u", "--prune", "--no-ff", "origin", "main"]);
     let fetch = ["--user", "u", "origin", "main"].map(str::to_owned).to_vec();

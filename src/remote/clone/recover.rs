@@ -70,5 +70,12 @@ pub(super) async fn forget_remotes(context: &Context, aside: &str) -> Result<(),
         }
         Ok::<_, CallError>(())
     };
-    forgotten.await.map_err(|error| format!("{aside} keeps its remote: {error}"))
+    match forgotten.await {
+        // One that can't be read answers nothing, and nothing of it can be pushed.
+        Err(CallError::Refused(why)) => {
+            tracing::warn!(why, database = aside, "what was replaced keeps its remotes");
+            Ok(())
+        }
+        forgotten => forgotten.map_err(|error| format!("{aside} keeps its remote: {error}")),
+    }
 }

@@ -38,6 +38,7 @@ pub(super) struct Swap {
     version: u32,
     pub database: String,
     /// While Dolt is stopped, in the place of something.
+    #[serde(default)]
     pub replaces: bool,
     /// What the old one is called afterwards, if that is a database.
     pub aside: Option<String>,
@@ -70,9 +71,17 @@ impl Swap {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error.to_string())),
         };
-        match swap.version {
-            VERSION => Ok(Some(swap)),
-            version => Err(unreadable(format!("it is of version {version}"))),
+        match (swap.version, &swap.aside) {
+            (VERSION, _) | (1, None) => Ok(Some(swap)),
+            // It replaced by dropping.
+            (1, Some(aside)) => Err(format!(
+                "{} is of an earlier version, which was cut off while it replaced {1}: what {1} was is in {DROPPED} in the data \
+                 directory, as {1} or {aside}. If {1} is missing, CALL DOLT_UNDROP('{1}') or DOLT_UNDROP('{aside}') brings it \
+                 back; then remove the file",
+                file.display(),
+                swap.database
+            )),
+            (version, _) => Err(unreadable(format!("it is of version {version}"))),
         }
     }
 

@@ -98,6 +98,19 @@ impl Noted {
     }
 }
 
+impl Noted {
+    /// The keys of a table that were withdrawn by these columns, whatever else was by others.
+    pub fn keys_by(&self, table: &str, key: &[String]) -> Vec<Key> {
+        let of_table = |(of, _): &&(String, String)| of.eq_ignore_ascii_case(table);
+        let has = |columns: &Key, name: &String| {
+            columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name))
+        };
+        let is_it = |found: &Key| found.len() == key.len() && key.iter().all(|name| has(found, name));
+        let marks = self.withdrawn.iter().filter(of_table);
+        marks.filter_map(|(_, stored)| key_of(stored, key)).filter(is_it).collect()
+    }
+}
+
 impl Notes {
     /// Reads `ledgers.json` in the state dir.
     pub fn load(state_dir: &Path) -> Self {
@@ -131,22 +144,34 @@ impl Notes {
     /// Changes it; whether that is on disk. Blocks for a file write, if anything changed.
     pub fn change(&self, ledger: &str, change: impl FnOnce(&mut Noted)) -> bool {
         let mut state = self.lock();
-        let noted = state.by_ledger.entry(ledger.to_lowercase()).or_default();
-        let before = noted.clone();
-        change(noted);
-        if *noted == before {
+        let key = ledger.to_lowercase();
+        let before = state.by_ledger.get(&key).cloned().unwrap_or_default();
+        let mut noted = before.clone();
+        change(&mut noted);
+        if noted == before {
             return !state.is_damaged;
         }
         if state.is_damaged {
+            state.by_ledger.insert(key, noted);
             return false;
         }
-        let stored = Stored { version: VERSION, ledgers: state.by_ledger.clone() };
+        // Disk first, then memory: what is not written was not done.
+        let mut all = state.by_ledger.clone();
+        all.insert(key, noted);
+        let stored = Stored { version: VERSION, ledgers: all };
         let written = serde_json::to_vec_pretty(&stored).map_err(io::Error::from);
         let written = written.and_then(|bytes| replace(&self.path, &bytes));
-        if let Err(error) = &written {
-            tracing::warn!(%error, path = %self.path.display(), "what is known of the ledgers is not written");
+        match written {
+            Ok(()) => {
+                state.by_ledger = stored.ledgers;
+                true
+            }
+            Err(error) => {
+                let path = self.path.display();
+                tracing::warn!(%error, %path, "what is known of the ledgers is not written");
+                false
+            }
         }
-        written.is_ok()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -131,8 +131,8 @@ pub(super) async fn apply(
         }
         let Some(there) = look::table(session, &rule.ledger, &head.commit, &table).await? else { continue };
         // Those of other columns are of a ledger before this one, and never came into it.
-        let Ok(keys) = noted.keys(&table, &there.key, &there.key) else { continue };
-        if count(session, rule, &table, &is_any_of(&keys, "")).await? == 0 {
+        let keys = noted.keys_by(&table, &there.key);
+        if keys.is_empty() || count(session, rule, &table, &is_any_of(&keys, "")).await? == 0 {
             continue;
         }
         publish::refuse_foreign_rows(session, rule).await?;

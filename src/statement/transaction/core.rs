@@ -25,6 +25,7 @@ impl Unit {
             surely_commits: true,
             changes_names: false,
             fetches: None,
+            pushes: Vec::new(),
             unknown_lanes: false,
             repeatable: true,
             single: true,
@@ -55,6 +56,8 @@ pub struct Unit {
     pub changes_names: bool,
     /// The arguments of a DOLT_FETCH that does the long part of it, without a lane.
     pub fetches: Option<Vec<String>>,
+    /// Arguments of each DOLT_PUSH in it, if they are known.
+    pub pushes: Vec<Option<Vec<String>>>,
     /// Its lanes could not be told.
     pub unknown_lanes: bool,
     /// Running it twice does no more than running it once.
