@@ -10,9 +10,11 @@ use super::context::Context;
 use super::ending::Ending;
 use super::job::Job;
 use super::routed::Session;
+use crate::branch::sql_literal;
 use crate::config::remotes::NAME_DEFAULT;
 use crate::dolt::git;
 use crate::dolt::procedures::{self, Network};
+use crate::pool::Question;
 use crate::remote::target::{not_pushed_by_clients, of_database};
 use crate::remote::turns::{Held, Turn};
 use crate::remote::{RemoteUrl, ledger};
@@ -161,6 +163,34 @@ impl Session {
         refused(format!(
             "{database} is not pushed there: {why}. `branchline remote list` shows where each database goes"
         ))
+    }
+
+    /// Fetches what a DOLT_PULL is about to merge, so that the lane need not wait for a network. Whatever goes wrong,
+    /// the pull itself will say.
+    pub async fn fetch_first(&mut self, args: &[String]) -> Result<(), Ending> {
+        if self.ensure_backend_again().await.is_err() {
+            return Ok(());
+        }
+        let args: Vec<String> = args.iter().map(|arg| sql_literal(arg)).collect();
+        let question = Question::Query(format!("CALL DOLT_FETCH({})", args.join(", ")));
+        let _ours = self.current_lane().zip(self.context.bypass.as_ref()).map(|(l, b)| b.touch(l.database()));
+        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
+        self.in_flight = true;
+        let questions = [question];
+        let fetched = tokio::select! {
+            biased;
+            fetched = backend.ask(&questions) => fetched,
+            ending = relay::client_gone(&mut self.client) => return Err(ending),
+        };
+        self.in_flight = false;
+        match fetched {
+            Ok(_) => self.state.may_leave_residue(self.transaction.is_open()),
+            Err(error) => {
+                tracing::debug!(%error, "the fetch before a pull was lost");
+                self.drop_backend();
+            }
+        }
+        Ok(())
     }
 
     /// A client's forced push has succeeded: what was seen there before says nothing any more.

@@ -15,7 +15,6 @@ use super::job::{Body, Job};
 use super::rerun::Rerun;
 use super::routed::Session;
 use crate::admit::{Cause, Committed, Outcome};
-use crate::branch::sql_literal;
 use crate::dolt::errors;
 use crate::pool::Question;
 use crate::statement::fate::{StateBefore, Verdict, Watched};
@@ -114,34 +113,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    /// Fetches what a DOLT_PULL is about to merge, so that the lane need not wait for a network. Whatever goes wrong,
-    /// the pull itself will say.
-    async fn fetch_first(&mut self, args: &[String]) -> Result<(), Ending> {
-        if self.ensure_backend_again().await.is_err() {
-            return Ok(());
-        }
-        let args: Vec<String> = args.iter().map(|arg| sql_literal(arg)).collect();
-        let question = Question::Query(format!("CALL DOLT_FETCH({})", args.join(", ")));
-        let _ours = self.current_lane().zip(self.context.bypass.as_ref()).map(|(l, b)| b.touch(l.database()));
-        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        self.in_flight = true;
-        let questions = [question];
-        let fetched = tokio::select! {
-            biased;
-            fetched = backend.ask(&questions) => fetched,
-            ending = relay::client_gone(&mut self.client) => return Err(ending),
-        };
-        self.in_flight = false;
-        match fetched {
-            Ok(_) => self.state.may_leave_residue(self.transaction.is_open()),
-            Err(error) => {
-                debug!(%error, "the fetch before a pull was lost");
-                self.drop_backend();
-            }
-        }
-        Ok(())
     }
 
     /// One try.
