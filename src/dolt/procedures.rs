@@ -223,21 +223,13 @@ fn takes(rule: Rule, args: Arguments<'_>) -> Takes {
 
 /// The remote that a DOLT_PUSH with these arguments names.
 pub fn pushed_to(args: &[String]) -> Option<&str> {
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            // Its value comes next.
-            "--user" | "-user" => _ = args.next(),
-            option if option.starts_with('-') => {}
-            remote => return Some(remote),
-        }
-    }
-    None
+    Arguments(Some(args)).first_after_user()
 }
 
 /// Whether a DOLT_PUSH with these arguments may go over what is there.
 pub fn is_forced(args: &[String]) -> bool {
-    args.iter().any(|arg| matches!(arg.as_str(), "-f" | "--force") || arg.starts_with('+'))
+    let flags = Arguments(Some(args));
+    flags.may_have_flag("f") || flags.may_have_flag("force") || args.iter().any(|arg| arg.starts_with('+'))
 }
 
 /// Whether a CALL may change a branch's data or refs, or commit; a user's procedure may. A checkout of one plain

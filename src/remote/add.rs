@@ -12,7 +12,7 @@ use super::git::{self, GitError};
 use super::ledger::{self, scratch::Scratch};
 use super::outcome::{Outcome, one_line};
 use super::settings::ADDED;
-use super::target::{not_pushed_to, register};
+use super::target::{not_pushed_to, other_at, register};
 use super::url::RemoteUrl;
 use super::worker::{take_up, try_again};
 use crate::admin::AddRemote;
@@ -76,8 +76,10 @@ pub async fn add(
         return Err(format!("{database} has no branch main, and no other branch is ever pushed"));
     }
     let added = added(context)?;
+    let settings = context.remotes.settings();
+    let of = settings.databases.get(&database.to_lowercase());
     let mut is_configured = false;
-    if let Some(configured) = context.remotes.settings().databases.get(&database.to_lowercase())
+    if let Some(configured) = of
         && configured.url.is_some()
         && ![ADDED, daemon_json::PATH].iter().any(|weaker| configured.origin.contains(weaker))
     {
@@ -88,17 +90,16 @@ pub async fn add(
             return Err(format!("where {database} goes is set by {}: change it there", configured.origin));
         }
     }
-    if let Some(why) = not_pushed_to(&context.remotes.settings(), &database, &url) {
+    if let Some(why) = not_pushed_to(&settings, &database, &url) {
         return Err(why);
     }
-    let settings = context.remotes.settings();
-    let peers = settings.databases.get(&database.to_lowercase()).map(|of| of.peers.as_slice());
+    let peers = of.map(|of| of.peers.as_slice());
     if let Some(peer) = peers.unwrap_or_default().iter().find(|peer| peer.name.eq_ignore_ascii_case(&name)) {
         return Err(format!("{name} is the name of a peer of {database}, {}: give another --name", peer.url));
     }
-    if let Some((other, purpose)) = other_user(context, &database, &url) {
+    if let Some(other) = other_user(context, &database, &url) {
         return Err(format!(
-            "{url} is {purpose} of {other} already; a repository holds one database: use one of its own for {database}"
+            "{url} is the remote of {other} already; a repository holds one database: use one of its own for {database}"
         ));
     }
     let until_now = context.remotes.target(&database);
@@ -122,12 +123,13 @@ pub async fn add(
     let sql = format!("SELECT url FROM dolt_remotes WHERE name = {}", sql_literal(&name));
     let before: Option<String> = session.value(&sql).await.map_err(said)?;
     // The tracking branches of one that is known are proof of an earlier push, and whoever adds it says that it is meant.
-    if refs.dolt_data.is_none() && before.is_some() {
+    let is_gone = refs.dolt_data.is_none() && before.is_some();
+    if is_gone {
         let forget = format!("CALL DOLT_REMOTE('remove', {})", sql_literal(&name));
         session.rows(&forget).await.map_err(said)?;
     }
     register(&mut session, &name, &url).await.map_err(said)?;
-    let mut found = match refs.dolt_data.is_none() && before.is_some() {
+    let mut found = match is_gone {
         true => {
             "no Dolt data, though it was known; `branchline restart` if the push fails, as Dolt goes by what it remembers"
         }
@@ -232,21 +234,15 @@ fn added(context: &Context) -> Result<&AddedRemotes, String> {
     context.remotes.added.as_ref().map_err(Clone::clone)
 }
 
-/// Whose repository it is already, and as what.
-fn other_user(context: &Context, database: &str, url: &RemoteUrl) -> Option<(String, &'static str)> {
+/// Whose repository it is already.
+fn other_user(context: &Context, database: &str, url: &RemoteUrl) -> Option<String> {
     let repository = url.repository();
     let settings = context.remotes.settings();
-    for remote in settings.databases.values() {
-        let is_own = remote.database.eq_ignore_ascii_case(database);
-        if !is_own && remote.url.as_ref().is_some_and(|url| url.repository() == repository) {
-            return Some((remote.database.clone(), "the remote"));
-        }
-    }
-    let targets = &context.remotes.schedule().targets;
-    let other = targets.values().find(|target| {
-        !target.database.eq_ignore_ascii_case(database) && target.url.repository() == repository
+    let configured = settings.databases.values().find(|remote| {
+        !remote.database.eq_ignore_ascii_case(database)
+            && remote.url.as_ref().is_some_and(|url| url.repository() == repository)
     });
-    other.map(|target| (target.database.clone(), "the remote"))
+    configured.map(|remote| remote.database.clone()).or_else(|| other_at(context, database, &repository))
 }
 
 async fn first_branch(context: &Context, url: &RemoteUrl) -> Result<(), String> {

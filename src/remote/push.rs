@@ -157,6 +157,7 @@ pub(super) async fn look(
     }
     register(session, &target.name, &target.url).await?;
     let known = context.remotes.records.seen(&target.database, &target.url.repository());
+    let left = || until.saturating_duration_since(Instant::now());
     // Not in a database that was restored from before it was pushed.
     let has_known = match &known {
         Some(known) => has_commit(session, &known.head).await?,
@@ -176,11 +177,10 @@ pub(super) async fn look(
         }
         (Some(_), _) => {
             let fetch = format!("CALL DOLT_FETCH({}, 'main')", sql_literal(&target.name));
-            match session.call(&fetch, until.saturating_duration_since(Instant::now())).await {
+            match session.call(&fetch, left()).await {
                 // Its data has no main.
                 Err(CallError::Refused(text)) if is_empty(&text) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if let Some(other) = any_branch(session, &target.name, left).await? {
+                    if let Some(other) = any_branch(session, &target.name, left()).await? {
                         let head = main(session).await?;
                         merge_base(session, &other, &head).await?;
                     }
@@ -199,7 +199,7 @@ pub(super) async fn look(
             Some(head) if has_commit(session, &known.head).await? => {
                 merge_base(session, &known.head, head).await? == known.head
             }
-            // A database that was restored from before it was pushed.
+            // Not in this database, though what comes after it was fetched with it: `reach` judges by what main has.
             Some(_) => true,
             None => false,
         };

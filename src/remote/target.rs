@@ -171,12 +171,18 @@ pub fn not_pushed_by_clients(context: &Context, database: &str, url: &RemoteUrl)
     if let Some(why) = not_pushed_to(&context.remotes.settings(), database, url) {
         return Some(why);
     }
-    let repository = url.repository();
-    let others = context.remotes.schedule().targets.clone();
-    let other = others.values().find(|target| {
+    let other = other_at(context, database, &url.repository())?;
+    Some(format!("{url} is the repository of {other}, and a repository holds one database"))
+}
+
+/// The other database that is pushed to this repository.
+pub fn other_at(context: &Context, database: &str, repository: &str) -> Option<String> {
+    // Whoever commits wants the schedule, and telling a repository may ask the file system.
+    let targets = context.remotes.schedule().targets.clone();
+    let other = targets.into_values().find(|target| {
         !target.database.eq_ignore_ascii_case(database) && target.url.repository() == repository
-    })?;
-    Some(format!("{url} is the repository of {}, and a repository holds one database", other.database))
+    });
+    other.map(|target| target.database)
 }
 
 /// Name and URL of each remote that Dolt has for a database.

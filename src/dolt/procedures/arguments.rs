@@ -34,6 +34,19 @@ impl<'a> Arguments<'a> {
         self.0?.iter().map(String::as_str).find(|arg| !arg.starts_with('-'))
     }
 
+    /// The first that is neither a flag nor the value of `--user`. Dolt takes any number of dashes.
+    pub fn first_after_user(self) -> Option<&'a str> {
+        let mut args = self.0?.iter();
+        while let Some(arg) = args.next() {
+            match arg.trim_start_matches('-') {
+                name if name.len() == arg.len() => return Some(arg),
+                "user" => _ = args.next(),
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// Values of `--branch`. Dolt takes any number of dashes.
     pub fn branch_option(self) -> Option<Vec<String>> {
         let mut named = Vec::new();

@@ -85,29 +85,27 @@ impl Noted {
     /// The keys of a table that were withdrawn. `Err`: the table has not all of their columns, so that nobody can tell
     /// which rows they are.
     pub fn keys(&self, table: &str, key: &[String], columns: &[String]) -> Result<Vec<Key>, String> {
-        let of_table = |(of, _): &&(String, String)| of.eq_ignore_ascii_case(table);
         let has = |name: &String| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
-        self.withdrawn
-            .iter()
-            .filter(of_table)
-            .map(|(_, stored)| {
+        self.marks(table)
+            .map(|stored| {
                 let known = key_of(stored, key).filter(|key| key.iter().all(|(name, _)| has(name)));
                 known.ok_or_else(|| format!("{stored} of {table}"))
             })
             .collect()
     }
-}
 
-impl Noted {
     /// The keys of a table that were withdrawn by these columns, whatever else was by others.
     pub fn keys_by(&self, table: &str, key: &[String]) -> Vec<Key> {
-        let of_table = |(of, _): &&(String, String)| of.eq_ignore_ascii_case(table);
         let has = |columns: &Key, name: &String| {
             columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name))
         };
         let is_it = |found: &Key| found.len() == key.len() && key.iter().all(|name| has(found, name));
-        let marks = self.withdrawn.iter().filter(of_table);
-        marks.filter_map(|(_, stored)| key_of(stored, key)).filter(is_it).collect()
+        self.marks(table).filter_map(|stored| key_of(stored, key)).filter(is_it).collect()
+    }
+
+    fn marks(&self, table: &str) -> impl Iterator<Item = &String> {
+        let marks = self.withdrawn.iter();
+        marks.filter(move |(of, _)| of.eq_ignore_ascii_case(table)).map(|(_, stored)| stored)
     }
 }
 
